@@ -1,0 +1,68 @@
+//! A first plugin: greets the upstream and the client by name.
+
+use serde::Deserialize;
+use witgate_plugin::{Error, Plugin, Request, RequestHeader, Response, Setup, Verdict, export_plugin};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    greeting: String,
+}
+
+struct Greeter {
+    greeting: String,
+    name: RequestHeader,
+}
+
+impl Plugin for Greeter {
+    type Config = Config;
+
+    fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+        if config.greeting.is_empty() {
+            return Err(Error::at("greeting", "must not be empty"));
+        }
+        Ok(Greeter { greeting: config.greeting, name: setup.want_request_header("x-name") })
+    }
+
+    fn on_request(&self, request: &mut Request) -> Verdict {
+        let name = request.header_str(self.name).unwrap_or("stranger");
+        let greeting = format!("{}, {name}!", self.greeting);
+        request.set_header("x-greeting", &greeting);
+        request.keep(greeting);
+        Verdict::Next
+    }
+
+    fn on_response(&self, response: &mut Response) -> Verdict {
+        if let Some(greeting) = response.kept() {
+            response.set_header("x-greeting", greeting);
+        }
+        Verdict::Next
+    }
+}
+
+export_plugin!(Greeter: request, response);
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::test::{Harness, TestRequest, TestResponse, json};
+
+    use super::*;
+
+    #[test]
+    fn it_greets_upstream_and_client() -> Result<(), Error> {
+        let mut plugin = Harness::<Greeter>::new(json!({ "greeting": "Hello" }))?;
+
+        let request = plugin.request(TestRequest::get("/").header("x-name", "Ada"));
+        assert_eq!(request.passed().value("x-greeting"), Some("Hello, Ada!"));
+
+        let response = plugin.response(TestResponse::new(200));
+        assert_eq!(response.passed().value("x-greeting"), Some("Hello, Ada!"));
+        Ok(())
+    }
+
+    #[test]
+    fn it_refuses_an_empty_greeting() {
+        let error = Harness::<Greeter>::new(json!({ "greeting": "" })).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("greeting: must not be empty"));
+    }
+}

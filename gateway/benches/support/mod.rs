@@ -1,0 +1,98 @@
+//! What the benches share: an engine with one bundled plugin, on one worker's runtime.
+
+#![allow(dead_code, unreachable_pub, reason = "each bench uses its part of this")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use serde_json::{Value, json};
+use tokio::runtime::LocalRuntime;
+use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy, native};
+use witgate::plugin::{
+    Attachment, CompileLimits, Declaration, EngineOptions, Isolation, Limits, Pool, Runtime, Version, WorkerGate,
+};
+
+/// One worker, and `builtin:rewrite`, compiled.
+pub struct Bench {
+    pub tokio: LocalRuntime,
+    runtime: Runtime,
+    gate: WorkerGate,
+    version: Arc<Version>,
+    connection: Rc<Connection>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(Default::default())
+            .expect("a runtime");
+        let runtime = Runtime::new(EngineOptions {
+            slots: 8,
+            cache_dir: std::env::temp_dir().join("witgate-bench-compiled"),
+            compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
+            compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30 },
+        })
+        .expect("an engine");
+        let component = Version::builtin("rewrite").expect("a bundled plugin");
+        let version = Arc::new(tokio.block_on(Version::load(&runtime, component)).expect("it loads"));
+        let gate = runtime.worker_gate();
+        let connection = Rc::new(Connection::new("http".into(), IpAddr::V4(Ipv4Addr::LOCALHOST), "http"));
+        Self { tokio, runtime, gate, version, connection }
+    }
+
+    /// The plugin with a config, and its pool.
+    pub fn attach(&self, config: &Value, isolation: Isolation) -> (Rc<Pool>, Arc<Attachment>) {
+        let limits = Limits {
+            memory_bytes: 16 << 20,
+            deadline: Duration::from_millis(10),
+            timeout: Duration::from_secs(5),
+            instances: 8,
+            reply_bytes: 1 << 20,
+            log_lines: 100,
+        };
+        let (name, version) = ("rewrite".into(), self.version.clone());
+        let declaration = Arc::new(Declaration { name, version, isolation, limits });
+        let configure = Attachment::configure(&self.runtime, declaration.clone(), config.to_string().into());
+        let attachment = self.tokio.block_on(configure).expect("it takes the config");
+        (Rc::new(Pool::new(declaration, self.gate.clone())), Arc::new(attachment))
+    }
+
+    /// So many native filters that add a header to request and response.
+    pub fn native_chain(&self, count: usize) -> Chain {
+        let config = json!({"request": {"add": {"x-bench-req": "1"}}, "response": {"add": {"x-bench-res": "1"}}});
+        let filter = native::build("headers", &config).expect("it exists").expect("it takes the config");
+        Chain::new(vec![filter; count])
+    }
+
+    /// So many plugins that do the same; their pool is the one of the returned list.
+    pub fn plugin_chain(&self, count: usize) -> (Chain, Rc<[Rc<Pool>]>) {
+        let (pool, attachment) = self.attach(&stamp(), Isolation::Shared);
+        let filter: Arc<dyn Filter> = Arc::new(PluginFilter::new(attachment, 0, Policy::default()));
+        (Chain::new(vec![filter; count]), Rc::new([pool]))
+    }
+
+    /// One request down the chain and its response up.
+    pub fn pass(&self, chain: &Chain, pools: &Rc<[Rc<Pool>]>) {
+        let (head, ()) = Request::get("/v1/users/42").header("host", "a").body(()).expect("a request").into_parts();
+        let mut exchange = Exchange::new(self.connection.clone(), head, pools.clone());
+        self.tokio.block_on(async {
+            chain.on_request(&mut exchange).await;
+            let ran = chain.names().count();
+            chain.on_response(&mut exchange, ran, |_, _| panic!("no filter answers here")).await;
+        });
+        assert_eq!(exchange.response.headers.len(), chain.names().count(), "every filter added one");
+    }
+}
+
+/// A config of `rewrite` that adds one header each way.
+pub fn stamp() -> Value {
+    json!({
+        "request": {"headers": {"add": {"x-bench-req": "1"}}},
+        "response": {"headers": {"add": {"x-bench-res": "1"}}},
+    })
+}

@@ -1,0 +1,149 @@
+//! Command line: flags in, a command run, an exit code out.
+
+mod run;
+mod validate;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Faults, Loaded};
+use crate::gateway::GatewayError;
+use crate::plugin;
+use crate::telemetry::{self, LogFormat};
+
+/// An API gateway that people extend with WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "witgate", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How results and log lines look.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Which log lines are written, in tracing's syntax, such as `info` or `witgate=debug`.
+    #[arg(long, global = true, env = "WITGATE_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve.
+    Run {
+        /// The configuration.
+        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE", required_unless_present = "to")]
+        config: Option<PathBuf>,
+        /// Without a configuration: listen here …
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// … and forward everything to this upstream, such as http://127.0.0.1:9000.
+        #[arg(long, value_name = "URL", conflicts_with = "config")]
+        to: Option<String>,
+    },
+    /// Report every fault of a configuration, or that there is none.
+    Validate {
+        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
+    #[command(name = plugin::CHILD_COMMAND, hide = true)]
+    CompileComponent { limits: Vec<String> },
+}
+
+/// The whole program. Exit codes: 0 ok, 1 failure at run time, 2 usage, 3 invalid config, 4 plugin refused, 5 cannot bind,
+/// 6 drain deadline hit.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let format = arguments.format;
+    match arguments.command {
+        Command::CompileComponent { limits } => plugin::compile_child(&limits),
+        Command::Schema => {
+            print(&format!("{:#}", config::schema()));
+            ExitCode::SUCCESS
+        }
+        Command::Validate { config } => validate::validate(&config, format),
+        Command::Run { config, listen, to } => {
+            telemetry::init(&arguments.log, format.into());
+            let source = match (config, to) {
+                (_, Some(to)) => run::Source::Quick { listen, to },
+                (Some(path), None) => run::Source::File(path),
+                // clap asks for one of the two.
+                (None, None) => return ExitCode::from(EXIT_USAGE),
+            };
+            run::run(&source, format)
+        }
+    }
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// Tells the operator what stands in the way, and with which code the program ends.
+fn refuse(error: &GatewayError, format: Format) -> ExitCode {
+    let (code, faults): (u8, Option<&Faults>) = match error {
+        GatewayError::Config(faults) => (EXIT_CONFIG, Some(faults)),
+        GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
+        GatewayError::Bind(_) => (EXIT_BIND, None),
+        GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Worker(_) => (EXIT_FAILURE, None),
+    };
+    match (format, faults) {
+        (Format::Json, Some(faults)) => complain(&faults.to_json().to_string()),
+        (Format::Json, None) => complain(&serde_json::json!({ "error": error.to_string() }).to_string()),
+        (Format::Text, Some(faults)) => complain(&faults.render(color())),
+        (Format::Text, None) => complain(&format!("error: {error}")),
+    }
+    ExitCode::from(code)
+}
+
+fn load(path: &std::path::Path) -> Result<Loaded, GatewayError> {
+    config::load(path).map_err(GatewayError::Config)
+}
+
+/// The binary itself: it compiles components as a child.
+fn program() -> Result<PathBuf, GatewayError> {
+    std::env::current_exe().map_err(|error| GatewayError::Engine(format!("cannot find this program: {error}")))
+}
+
+fn color() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes a result. A reader that has gone away is no failure of ours.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+const EXIT_FAILURE: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+const EXIT_CONFIG: u8 = 3;
+const EXIT_PLUGIN: u8 = 4;
+const EXIT_BIND: u8 = 5;
+const EXIT_DRAIN: u8 = 6;

@@ -1,0 +1,115 @@
+//! Checks of `listeners`: addresses, networks, limits.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::super::fault::Fault;
+use super::super::model::{Listener, ListenerLimits};
+use super::super::path::At;
+use super::super::raw::{Items, RawListener, RawListenerLimits};
+use super::{Check, Seen, items};
+
+impl Check<'_> {
+    pub(super) fn listeners(&mut self, above: &At<'_>, raw: Option<&Items<RawListener>>) -> Vec<Listener> {
+        let at = above.key("listeners");
+        match raw {
+            Some(list) if list.is_empty() => {
+                self.fault(Fault::value(at, "there is no listener, so that nothing could ever be served"));
+            }
+            Some(_) => {}
+            None => {
+                self.required(above, "listeners", raw);
+            }
+        }
+        let mut names = Seen::new();
+        let mut addresses = Seen::new();
+        let mut listeners = Vec::new();
+        for (index, raw) in items(raw) {
+            let at = at.item(index);
+            if let Some(name) = &raw.name
+                && let Some(first) = names.before(name.as_str(), index)
+            {
+                let message = format!("the listener `{name}` is declared twice");
+                self.duplicate(Fault::value(at.key("name"), message), format!("listeners[{first}].name"));
+            }
+            let listener = self.listener(&at, raw);
+            // The system chooses a port for each 0, so that these never collide.
+            if let Some(listener) = &listener
+                && listener.address.port() != 0
+                && let Some(first) = addresses.before(listener.address, index)
+            {
+                self.duplicate(
+                    Fault::value(at.key("address"), "this address is listened on twice"),
+                    format!("listeners[{first}].address"),
+                );
+            }
+            listeners.extend(listener);
+        }
+        listeners
+    }
+
+    fn listener(&mut self, at: &At<'_>, raw: &RawListener) -> Option<Listener> {
+        let name = self.required(at, "name", raw.name.as_ref());
+        if let Some(name) = name {
+            self.name(|message| Fault::value(at.key("name"), message), name);
+        }
+        let address = self.required(at, "address", raw.address.as_ref());
+        let address = address.and_then(|address| self.address(&at.key("address"), address));
+        let trusted_proxies = self.networks(&at.key("trusted_proxies"), raw.trusted_proxies.as_ref());
+        let limits = self.listener_limits(&at.key("limits"), raw.limits.as_ref());
+        Some(Listener { name: name?.clone(), address: address?, trusted_proxies, limits })
+    }
+
+    fn address(&mut self, at: &At<'_>, text: &str) -> Option<SocketAddr> {
+        if let Ok(address) = text.parse() {
+            return Some(address);
+        }
+        let help = match text.rsplit_once(':') {
+            Some(("" | "*", _)) => "for every address of this machine write `0.0.0.0:PORT`",
+            Some(("localhost", _)) => "a listener takes no host names: write `127.0.0.1:PORT`",
+            _ if text.parse::<IpAddr>().is_ok() => "add the port, as in `0.0.0.0:8080` or `[::]:8080`",
+            _ => "write an IP address and a port, as in `0.0.0.0:8080` or `[::]:8080`",
+        };
+        let fault = Fault::value(at, format!("`{text}` is not an address to listen on"));
+        self.fault(fault.help(help));
+        None
+    }
+
+    fn networks(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for (index, text) in items(raw) {
+            let network = text.parse::<IpNet>().map(|network| network.trunc());
+            match network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    let fault = Fault::value(at.item(index), format!("`{text}` is neither a network nor an address"));
+                    self.fault(fault.help("write it as in `10.0.0.0/8` or `2001:db8::/32`"));
+                }
+            }
+        }
+        networks
+    }
+
+    fn listener_limits(&mut self, at: &At<'_>, raw: Option<&RawListenerLimits>) -> ListenerLimits {
+        let default = ListenerLimits::default();
+        let Some(raw) = raw else { return default };
+        ListenerLimits {
+            connections: self.whole(&at.key("connections"), raw.connections, default.connections, 1..=u64::MAX),
+            headers: self.size(&at.key("headers"), raw.headers, default.headers, HEADERS_BYTES_MIN),
+            header_timeout: self.duration(&at.key("header_timeout"), raw.header_timeout, default.header_timeout),
+            idle_timeout: self.duration(&at.key("idle_timeout"), raw.idle_timeout, default.idle_timeout),
+            body: self.size(&at.key("body"), raw.body, default.body, 0),
+            requests_per_connection: self.whole(
+                &at.key("requests_per_connection"),
+                raw.requests_per_connection,
+                default.requests_per_connection,
+                1..=u64::MAX,
+            ),
+            streams: self.whole(&at.key("streams"), raw.streams, default.streams, 1..=u64::from(u32::MAX)),
+        }
+    }
+}
+
+/// A head that ordinary clients send does not fit in less.
+const HEADERS_BYTES_MIN: u64 = 1024;

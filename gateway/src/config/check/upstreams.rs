@@ -1,0 +1,186 @@
+//! Checks of `upstreams`: endpoints, their URLs and weights, times and limits.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use super::super::fault::Fault;
+use super::super::model::{Endpoint, EndpointUrl, Upstream, UpstreamLimits, UpstreamTimeouts};
+use super::super::path::At;
+use super::super::raw::{Entries, Items, RawEndpoint, RawUpstream, RawUpstreamTimeouts};
+use super::{Check, entries, items};
+
+/// The largest weight, so that sums of weights stay within 32 bits.
+pub(super) const WEIGHT_MAX: u64 = 65_535;
+
+impl Check<'_> {
+    pub(super) fn upstreams(&mut self, at: &At<'_>, raw: Option<&Entries<RawUpstream>>) -> BTreeMap<String, Upstream> {
+        let mut upstreams = BTreeMap::new();
+        for (name, raw) in entries(raw) {
+            let at = at.key(name);
+            self.name(|message| Fault::key(at, message), name);
+            upstreams.insert(name.to_owned(), self.upstream(&at, raw));
+        }
+        upstreams
+    }
+
+    fn upstream(&mut self, at: &At<'_>, raw: &RawUpstream) -> Upstream {
+        let endpoints = self.required(at, "endpoints", raw.endpoints.as_ref());
+        let default = UpstreamLimits::default();
+        let limits = raw.limits.as_ref().map_or(default.clone(), |raw| {
+            let at = at.key("limits");
+            let connections = self.whole(&at.key("connections"), raw.connections, default.connections, 0..=u64::MAX);
+            UpstreamLimits { connections }
+        });
+        Upstream {
+            endpoints: self.endpoints(&at.key("endpoints"), endpoints),
+            timeouts: self.upstream_timeouts(&at.key("timeouts"), raw.timeouts.as_ref()),
+            limits,
+        }
+    }
+
+    fn endpoints(&mut self, at: &At<'_>, raw: Option<&Items<RawEndpoint>>) -> Vec<Endpoint> {
+        if raw.is_some_and(Vec::is_empty) {
+            self.fault(Fault::value(at, "an upstream needs at least one endpoint"));
+        }
+        let mut endpoints = Vec::new();
+        let mut all_zero = raw.is_some_and(|list| !list.is_empty() && list.iter().all(Option::is_some));
+        for (index, raw) in items(raw) {
+            let at = at.item(index);
+            let weight = self.whole(&at.key("weight"), raw.weight, 1, 0..=WEIGHT_MAX);
+            all_zero &= weight == 0;
+            let url = self.required(&at, "url", raw.url.as_ref());
+            let url = url.and_then(|url| self.url(&at.key("url"), url));
+            endpoints.extend(url.map(|url| Endpoint { url, weight }));
+        }
+        if all_zero {
+            self.fault(Fault::key(at, "every endpoint has weight 0, so that none would be used"));
+        }
+        endpoints
+    }
+
+    fn url(&mut self, at: &At<'_>, text: &str) -> Option<EndpointUrl> {
+        match parse_url(text) {
+            Ok(url) => Some(url),
+            Err(help) => {
+                let fault = Fault::value(at, format!("`{text}` is not the URL of an endpoint"));
+                self.fault(fault.help(help));
+                None
+            }
+        }
+    }
+
+    fn upstream_timeouts(&mut self, at: &At<'_>, raw: Option<&RawUpstreamTimeouts>) -> UpstreamTimeouts {
+        let default = UpstreamTimeouts::default();
+        let Some(raw) = raw else { return default };
+        UpstreamTimeouts {
+            connect: self.duration(&at.key("connect"), raw.connect, default.connect),
+            per_try: self.duration(&at.key("per_try"), raw.per_try, default.per_try),
+            idle: self.duration(&at.key("idle"), raw.idle, default.idle),
+        }
+    }
+}
+
+/// `http://HOST[:PORT]`, the origin form of RFC 6454 §6.2; what to do about it where it is not.
+fn parse_url(text: &str) -> Result<EndpointUrl, String> {
+    const FORM: &str = "write `http://HOST:PORT`";
+    let Some((scheme, authority)) = text.split_once("://") else {
+        return Err(format!("add the scheme: {FORM}"));
+    };
+    match scheme {
+        "http" => {}
+        "https" => return Err("`https` is not supported yet".to_owned()),
+        _ => return Err(format!("the scheme is not one that endpoints have: {FORM}")),
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(format!("an endpoint has no path, query or fragment: {FORM}"));
+    }
+    if authority.contains('@') {
+        return Err(format!("an endpoint has no user or password: {FORM}"));
+    }
+    let (host, port) = split_port(authority).ok_or_else(|| format!("the host is not one: {FORM}"))?;
+    let port = match port {
+        None => 80,
+        Some(port) => match port.parse() {
+            Ok(number) if number > 0 && !port.starts_with('+') => number,
+            _ => return Err("a port is a number from 1 to 65535".to_owned()),
+        },
+    };
+    Ok(EndpointUrl { host: host.to_owned(), port })
+}
+
+/// Host and port of an authority, if the host is an IPv4 address, a name or, in brackets, an IPv6 address.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(inside) = authority.strip_prefix('[') {
+        let (host, rest) = inside.split_once(']')?;
+        host.parse::<Ipv6Addr>().ok()?;
+        return match rest {
+            "" => Some((host, None)),
+            _ => Some((host, Some(rest.strip_prefix(':')?))),
+        };
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let is_label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+    };
+    // A name may end with the dot of the root (RFC 1034 §3.1).
+    let is_name = host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label);
+    is_name.then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, host: &str, port: u16) {
+        let host = host.to_owned();
+        assert_eq!(parse_url(text), Ok(EndpointUrl { host, port }), "{text}");
+    }
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        check("http://users", "users", 80);
+        check("http://users.internal.:8080", "users.internal.", 8080);
+        check("http://10.0.0.5:1", "10.0.0.5", 1);
+        check("http://[::1]:65535", "::1", 65535);
+        check("http://[2001:db8::1]", "2001:db8::1", 80);
+    }
+
+    #[test]
+    fn urls_are_displayed_as_they_are_written() {
+        for text in ["http://users:8080", "http://[::1]:80"] {
+            assert_eq!(parse_url(text).map(|url| url.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_origin_is_refused() {
+        let refused = [
+            "",
+            "users:80",
+            "http://",
+            "http://:80",
+            "http://a:",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:+80",
+            "http://a/",
+            "http://a?b",
+            "http://u@a",
+            "http://[::1",
+            "http://[::1]80",
+            "http://::1",
+            "http://a..b",
+            "http://a b",
+            "https://a",
+            "ftp://a",
+            "HTTP://a",
+        ];
+        for text in refused {
+            assert!(parse_url(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Configuration: YAML in, checked values or every fault out. The only room that parses YAML.
+//!
+//! ```text
+//! text -> tree       what the YAML says; keys that are there twice
+//!      -> variables  `${env:VAR}` filled in; keys without a value, tags
+//!      -> typed      each value of the type its key asks for (raw, scalar, form)
+//!      -> check      what must hold for and between values -> model
+//! ```
+//!
+//! No step stops at the first fault: what is refused is cut out, and the rest goes on, so that everything is reported at once. A fault names
+//! its place by `path`; only once there is one, `place` looks for the bytes, and `render` shows them. [`Document`] does the same for faults
+//! that later stages find.
+
+mod load;
+
+pub mod model;
+
+mod tree;
+mod variables;
+
+mod typed;
+
+mod raw;
+mod scalar;
+
+mod form;
+
+mod check;
+mod suggest;
+
+mod path;
+
+mod fault;
+mod place;
+
+mod document;
+mod render;
+
+mod schema;
+
+pub use self::check::{NATIVE_FILTERS, PLUGIN_MEMORY_MAX};
+pub use self::document::Document;
+pub use self::fault::{FAULTS_MAX, Fault, Faults, Spot};
+pub use self::load::{FILE_BYTES_MAX, Loaded, load, load_text, quick};
+pub use self::model::Config;
+pub use self::path::At;
+pub use self::schema::schema;

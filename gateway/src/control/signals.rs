@@ -1,0 +1,44 @@
+//! Signals, with the meanings nginx made customary.
+
+use std::io;
+
+use tokio::signal::unix::{self, SignalKind};
+
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// HUP: read the configuration again.
+    Reload,
+    /// TERM or INT: end what is in flight, then exit.
+    Drain,
+}
+
+/// The signals of this process.
+pub struct Signals {
+    hangup: unix::Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    /// Takes the signals over; from here on they no longer kill the process.
+    ///
+    /// # Errors
+    /// The system refuses to.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: unix::signal(SignalKind::hangup())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal. Several of one kind that arrive together count once.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::Drain,
+            _ = self.interrupt.recv() => Signal::Drain,
+        }
+    }
+}

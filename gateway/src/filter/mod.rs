@@ -1,0 +1,60 @@
+//! Filters: what a route does to its requests and responses, one after the other.
+//!
+//! A chain cannot tell a native filter from a plugin: both are a [`Filter`].
+
+mod chain;
+mod exchange;
+pub mod native;
+mod wasm;
+
+pub use chain::{Chain, RequestEnd};
+pub use exchange::{Connection, Exchange, Forwarding, Origin, Reply, ResponseHead};
+pub use wasm::{OnError, PluginFilter, Policy};
+
+use std::pin::Pin;
+
+use crate::plugin::Failure;
+
+/// One step of a chain.
+pub trait Filter: Send + Sync {
+    /// The name it is used by in the configuration.
+    fn name(&self) -> &str;
+
+    /// Runs once a request, before the upstream is chosen, in the chain's order. The default passes the request on.
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
+        let _ = exchange;
+        Step::Done(Verdict::Next)
+    }
+
+    /// Runs once a response, in reverse order, for every filter whose request hook ran: also on answers that a filter or
+    /// the gateway made. The default passes the response on.
+    fn on_response<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
+        let _ = exchange;
+        Step::Done(Verdict::Next)
+    }
+}
+
+/// A verdict, now or later. Most filters know at once, and then nothing is allocated.
+pub enum Step<'a> {
+    Done(Verdict),
+    Later(Pin<Box<dyn Future<Output = Verdict> + 'a>>),
+}
+
+/// What becomes of the request or response.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on to the next filter.
+    Next,
+    /// This goes to the client in its place.
+    Respond(Reply),
+    /// The filter failed, and its policy closes the route for this request.
+    Fail(FilterError),
+}
+
+/// A filter that failed closed: which one, and how.
+#[derive(Debug, thiserror::Error)]
+#[error("filter `{filter}` {failure}")]
+pub struct FilterError {
+    pub filter: String,
+    pub failure: Failure,
+}

@@ -1,0 +1,140 @@
+//! Bodies: nothing, bytes at hand, or a stream from a connection that is limited in size and in standing still.
+//!
+//! A stream passes frame by frame, trailers too, and only as fast as the other side takes them.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+/// The body of a request or response on its way through the gateway.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    Full(Bytes),
+    Stream(Stream),
+}
+
+/// A body that arrives from a connection.
+pub struct Stream {
+    inner: Incoming,
+    limits: Limits,
+    /// Armed while nothing arrives.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs once, when the whole body has passed; dropped without running when it has not.
+    on_end: Option<Box<dyn FnOnce()>>,
+}
+
+/// What a streamed body may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of data, trailers apart.
+    pub bytes_max: u64,
+    /// How long it may stand still.
+    pub idle: Duration,
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body has more bytes than the limit allows")]
+    TooLarge,
+    #[error("the body stood still for {0:?}")]
+    Idle(Duration),
+    #[error(transparent)]
+    Connection(#[from] hyper::Error),
+}
+
+impl Body {
+    /// Wraps what arrives on a connection; `on_end` runs when all of it has passed.
+    pub fn stream(inner: Incoming, limits: Limits, on_end: Option<Box<dyn FnOnce()>>) -> Self {
+        if inner.is_end_stream() {
+            if let Some(on_end) = on_end {
+                on_end();
+            }
+            return Self::Empty;
+        }
+        Self::Stream(Stream { inner, limits, stalled: None, on_end })
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut();
+        match body {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *body = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Stream(stream) => stream.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(stream) => stream.inner.size_hint(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            let idle = self.limits.idle;
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+            ready!(stalled.as_mut().poll(context));
+            return Poll::Ready(Some(Err(BodyError::Idle(idle))));
+        };
+        self.stalled = None;
+        let frame = match frame {
+            None => None,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let Some(left) = self.limits.bytes_max.checked_sub(bytes) else {
+                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                };
+                self.limits.bytes_max = left;
+                Some(Ok(frame))
+            }
+        };
+        // A reader that knows the length may stop asking at the last frame, so the end is told there, not after it.
+        if (frame.is_none() || self.inner.is_end_stream())
+            && let Some(on_end) = self.on_end.take()
+        {
+            on_end();
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A declared plugin: a version of a component under a name, with its limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::version::Version;
+
+/// A plugin as the configuration declares it. Pools and attachments belong to one declaration.
+#[derive(Debug)]
+pub struct Declaration {
+    pub name: Arc<str>,
+    pub version: Arc<Version>,
+    pub isolation: Isolation,
+    pub limits: Limits,
+}
+
+/// Whether requests may meet on an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Instances are used again: about a microsecond a call.
+    Shared,
+    /// Each hook call gets an instance of its own, about 10 us: nothing can leak from one request to the next.
+    Fresh,
+}
+
+/// What one instance, or the instances of one worker, may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of an instance.
+    pub memory_bytes: usize,
+    /// Guest CPU time of one call.
+    pub deadline: Duration,
+    /// Wall clock of one call, with host calls and waiting for a turn.
+    pub timeout: Duration,
+    /// Instances of one worker.
+    pub instances: usize,
+    /// Bytes that one call may hand to the host: edits, reply, log lines.
+    pub reply_bytes: usize,
+    /// Lines of log a second.
+    pub log_lines: u32,
+}

@@ -1,0 +1,60 @@
+//! The one wasmtime engine of a process, with what all plugins share.
+//!
+//! Its settings stand in `settings`, what ends endless loops in `clock`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Engine, InstanceAllocationStrategy};
+
+use super::bindings::Plugin;
+use super::clock::Clock;
+use super::compile::{CompileLimits, Compiler};
+use super::gate::WorkerGate;
+use super::host::State;
+use super::settings::{code_settings, pool_settings};
+
+/// How the engine is set up; fixed for the life of the process.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Component instances that may live at once, over all plugins and workers.
+    pub slots: u32,
+    /// The folder that keeps compiled code; the gateway's alone, because what lies in it is executed.
+    pub cache_dir: PathBuf,
+    /// The program that compiles when called with [`super::compile_child`]'s argument: this binary.
+    pub compiler: PathBuf,
+    pub compile_limits: CompileLimits,
+}
+
+/// Everything that plugins share: engine, linker, compiler, clock.
+pub struct Runtime {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+    pub(super) compiler: Compiler,
+    pub(super) clock: Arc<Clock>,
+    /// The number of the next attachment.
+    pub(super) attachment_ids: AtomicU32,
+}
+
+impl Runtime {
+    /// Reserves the pool's address space (nothing of it is resident yet) and starts the clock.
+    pub fn new(options: EngineOptions) -> wasmtime::Result<Self> {
+        let mut config = code_settings();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_settings(options.slots)));
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        // The asynchronous WASI: the synchronous one blocks on the runtime and panics there (wasmtime#11339).
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        Plugin::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let clock = Clock::start(engine.weak());
+        let compiler = Compiler::new(&engine, options.compiler, options.cache_dir, options.compile_limits);
+        Ok(Self { engine, linker, compiler, clock, attachment_ids: AtomicU32::new(1) })
+    }
+
+    /// What the pools of one worker share.
+    pub fn worker_gate(&self) -> WorkerGate {
+        WorkerGate::new(self.clock.clone())
+    }
+}

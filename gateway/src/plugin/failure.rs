@@ -1,0 +1,93 @@
+//! What can go wrong with a plugin, by kind: the kind decides what happens to the request (`on_error`).
+
+use std::time::Duration;
+
+/// A call that gave no verdict. The instance it ran on is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The guest trapped: a panic, an illegal access, a call it may not make.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// The guest used up its CPU time.
+    #[error("used its {0:?} of CPU time")]
+    Deadline(Duration),
+    /// Guest and host calls together took too long by the clock on the wall.
+    #[error("was not done after {0:?}")]
+    Timeout(Duration),
+    /// The guest wanted more than a named limit gives.
+    #[error("exceeded {limit}: {detail}")]
+    Limit { limit: &'static str, detail: String },
+    /// A new instance refused a configuration that an earlier one took.
+    #[error("refused its configuration: {0}")]
+    Configure(String),
+    /// The guest gave a verdict that cannot be carried out, such as an invalid header name.
+    #[error("gave an invalid verdict: {0}")]
+    Verdict(String),
+}
+
+/// The kinds that a policy tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    Load,
+    Trap,
+    Deadline,
+    Limit,
+}
+
+impl Failure {
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Trap(_) | Self::Verdict(_) => FailureKind::Trap,
+            Self::Deadline(_) | Self::Timeout(_) => FailureKind::Deadline,
+            Self::Limit { .. } => FailureKind::Limit,
+            Self::Configure(_) => FailureKind::Load,
+        }
+    }
+
+    /// Reads the kind off wasmtime's error; `deadline` is the budget the call ran under.
+    pub(super) fn from_wasmtime(error: &wasmtime::Error, deadline: Duration) -> Self {
+        if let Some(limit) = error.downcast_ref::<LimitHit>() {
+            return Self::Limit { limit: limit.name, detail: limit.detail.clone() };
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Self::Limit { limit: "runtime.slots", detail: "every slot is taken".to_owned() };
+        }
+        match error.downcast_ref::<wasmtime::Trap>() {
+            Some(wasmtime::Trap::Interrupt) => Self::Deadline(deadline),
+            Some(wasmtime::Trap::UnreachableCodeReached) => {
+                Self::Trap("the guest panicked or aborted (its own words, if any, stand in the log above)".to_owned())
+            }
+            Some(trap) => Self::Trap(trap.to_string()),
+            None => Self::Trap(format!("{error:#}")),
+        }
+    }
+}
+
+/// Carried through wasmtime's errors by the limits that the host itself enforces.
+#[derive(Debug, thiserror::Error)]
+#[error("exceeded {name}: {detail}")]
+pub(super) struct LimitHit {
+    pub(super) name: &'static str,
+    pub(super) detail: String,
+}
+
+/// Why a component cannot serve as a plugin at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read {path}: {error}")]
+    Read { path: String, error: std::io::Error },
+    #[error("no bundled plugin is called `{name}`; there are: {known}")]
+    UnknownBuiltin { name: String, known: String },
+    #[error("the component has {size_bytes} bytes, more than `runtime.component` allows ({max_bytes})")]
+    TooLarge { size_bytes: u64, max_bytes: u64 },
+    #[error("its sha256 is {found}, the configuration pins {pinned}")]
+    Digest { found: String, pinned: String },
+    #[error("{0}")]
+    NotAComponent(&'static str),
+    #[error("cannot be compiled: {0}")]
+    Compile(String),
+    #[error("does not fit this gateway: {0}")]
+    World(String),
+    #[error("the compiled code cannot be kept in {path}: {error}")]
+    Cache { path: String, error: std::io::Error },
+}

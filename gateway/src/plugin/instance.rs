@@ -1,0 +1,206 @@
+//! One live instance of a component: a store, the typed exports, the attachments it has learned.
+//!
+//! Whatever goes wrong in a call leaves the guest's memory in doubt, so the owner drops the instance after any failure;
+//! nothing here tries to mend one.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::Poll;
+use std::time::Duration;
+
+use wasmtime::Store;
+
+use super::attachment::Attachment;
+use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
+use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
+use super::budget::{Budget, FIRST_SLICE_TICKS, Ticks};
+use super::clock::TICK;
+use super::declaration::{Declaration, Limits};
+use super::failure::Failure;
+use super::gate::{Permit, WorkerGate};
+use super::host::{Phase, State, View};
+use super::setup::Setup;
+
+/// A component instance that serves one call at a time.
+pub(super) struct Instance {
+    store: Store<State>,
+    lifecycle: lifecycle::Guest,
+    request_hook: Option<request_hook::Guest>,
+    response_hook: Option<response_hook::Guest>,
+    /// Ids of the attachments it was configured for, in ascending order.
+    configured: Vec<u32>,
+    bounds: Bounds,
+    /// The pool's count of retirements that this instance has followed.
+    pub(super) retirements: u64,
+    pub(super) uses: u32,
+}
+
+/// What a hook call may take.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    deadline: Duration,
+    ticks: Ticks,
+    timeout: Duration,
+}
+
+impl Instance {
+    /// Instantiates: 6-10 us from the pool of slots.
+    pub(super) async fn new(
+        declaration: &Declaration,
+        gate: &WorkerGate,
+        overtime: Arc<AtomicUsize>,
+    ) -> Result<Self, Failure> {
+        let Declaration { name, version, limits, .. } = declaration;
+        let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
+        let state = State::new(name.clone(), budget, limits.memory_bytes, limits.log_lines);
+        let mut store = Store::new(version.instance_pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(limits.reply_bytes);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
+        let bounds = Bounds::of(limits);
+        let setting_up = bounds.for_setup();
+        begin(&mut store, setting_up);
+        let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
+        store.data_mut().budget.stop();
+        let instance = made?;
+        let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, setting_up.deadline);
+        let exports = &version.exports;
+        let lifecycle = exports.lifecycle.load(&mut store, &instance).map_err(trap)?;
+        let request_hook =
+            exports.request_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
+        let response_hook =
+            exports.response_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
+        Ok(Self {
+            store,
+            lifecycle,
+            request_hook,
+            response_hook,
+            configured: Vec::new(),
+            bounds,
+            retirements: 0,
+            uses: 0,
+        })
+    }
+
+    /// Teaches the instance an attachment's config, and returns what the guest asked for meanwhile.
+    pub(super) async fn configure(&mut self, attachment: &Attachment) -> Result<Setup, Failure> {
+        self.store.data_mut().phase = Phase::Configure(Box::default());
+        let bounds = self.bounds.for_setup();
+        begin(&mut self.store, bounds);
+        let call = self.lifecycle.call_configure(&mut self.store, attachment.id, &attachment.config);
+        let outcome = bounds.within(call).await;
+        let phase = self.end();
+        outcome?.map_err(Failure::Configure)?;
+        if let Err(at) = self.configured.binary_search(&attachment.id) {
+            self.configured.insert(at, attachment.id);
+        }
+        match phase {
+            Phase::Configure(setup) => Ok(*setup),
+            Phase::Idle | Phase::Hook(_) => Ok(Setup::default()),
+        }
+    }
+
+    /// Whether it was configured for this attachment already; if not, [`Self::configure`] comes first.
+    pub(super) fn knows(&self, attachment: &Attachment) -> bool {
+        self.configured.binary_search(&attachment.id).is_ok()
+    }
+
+    /// Lets the next call run past its first slice at once.
+    pub(super) fn admit(&mut self, permit: Permit) {
+        self.store.data_mut().budget.admit(permit);
+    }
+
+    /// Runs the request hook. `view` is lent to the guest's `exchange` for the call.
+    pub(super) async fn on_request(
+        &mut self,
+        attachment: &Attachment,
+        head: RequestHead<'_>,
+        view: Option<&View>,
+    ) -> Result<RequestVerdict, Failure> {
+        let Some(hook) = &self.request_hook else { return Ok(RequestVerdict::Next(Vec::new())) };
+        lend(&mut self.store, view);
+        begin(&mut self.store, self.bounds);
+        let verdict = self.bounds.within(hook.call_on_request(&mut self.store, attachment.id, head)).await;
+        self.end();
+        verdict
+    }
+
+    /// Runs the response hook.
+    pub(super) async fn on_response(
+        &mut self,
+        attachment: &Attachment,
+        head: ResponseHead<'_>,
+        view: Option<&View>,
+    ) -> Result<ResponseVerdict, Failure> {
+        let Some(hook) = &self.response_hook else { return Ok(ResponseVerdict::Next(Vec::new())) };
+        lend(&mut self.store, view);
+        begin(&mut self.store, self.bounds);
+        let verdict = self.bounds.within(hook.call_on_response(&mut self.store, attachment.id, head)).await;
+        self.end();
+        verdict
+    }
+
+    /// Lets the guest forget the attachments that are not in `live` (ascending ids).
+    pub(super) async fn forget_all_but(&mut self, live: &[u32]) -> Result<(), Failure> {
+        let retired: Vec<u32> = self.configured.iter().copied().filter(|id| live.binary_search(id).is_err()).collect();
+        for id in retired {
+            begin(&mut self.store, self.bounds);
+            let outcome = self.bounds.within(self.lifecycle.call_release(&mut self.store, id)).await;
+            self.end();
+            outcome?;
+        }
+        self.configured.retain(|id| live.binary_search(id).is_ok());
+        Ok(())
+    }
+
+    fn end(&mut self) -> Phase {
+        let state = self.store.data_mut();
+        state.budget.stop();
+        std::mem::replace(&mut state.phase, Phase::Idle)
+    }
+}
+
+fn begin(store: &mut Store<State>, bounds: Bounds) {
+    store.data_mut().budget.start(bounds.ticks);
+    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+}
+
+fn lend(store: &mut Store<State>, view: Option<&View>) {
+    if let Some(view) = view {
+        store.data_mut().phase = Phase::Hook(Box::new(view.clone()));
+    }
+}
+
+impl Bounds {
+    fn of(limits: &Limits) -> Self {
+        Self { deadline: limits.deadline, ticks: Ticks::of(limits.deadline), timeout: limits.timeout }
+    }
+
+    /// Making an instance and learning a config may take longer than a hook.
+    fn for_setup(self) -> Self {
+        Self { deadline: SETUP_DEADLINE, ticks: Ticks::of(SETUP_DEADLINE), ..self }
+    }
+
+    /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.
+    async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
+        let mut call = pin!(call);
+        let mut timer = None;
+        let outcome = std::future::poll_fn(|context| {
+            if let Poll::Ready(outcome) = call.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout)));
+            timer.as_mut().poll(context).map(|()| None)
+        })
+        .await;
+        match outcome {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(Failure::from_wasmtime(&error, self.deadline)),
+            None => Err(Failure::Timeout(self.timeout)),
+        }
+    }
+}
+
+/// Guest CPU time for making an instance and for one `configure`: parsing a config and compiling its patterns.
+const SETUP_DEADLINE: Duration = TICK.saturating_mul(250);

@@ -1,0 +1,52 @@
+//! Plugins: wasm components behind typed WIT interfaces, compiled once, instantiated many times, called in about a microsecond.
+//!
+//! This room knows components, instances and calls; it knows no routes, no chains and no HTTP connections.
+//! A plugin's life, and where it is written:
+//!
+//! ```text
+//! settings     of the one wasmtime engine, and the clock that ends endless loops
+//! compile      component -> machine code, in a child process with limits, cached by digest
+//! engine       engine, linker, compiler: what all plugins of a process share
+//! version      compiled component -> checked exports: which hooks, which rights
+//! declaration  a version under a name, with limits: what configurations declare as a plugin
+//! attachment   a declaration on a route with a config; `setup` is what it asks for, `configure` makes it
+//! pool         per worker: instances of one declaration, checked out for one call
+//! instance     one store and one component instance; what a call costs stands there
+//! budget       guest CPU time of a call, and `gate` for those that run long
+//! host         the imports a guest may call
+//! failure      what can go wrong, by kind
+//! ```
+
+mod settings;
+mod clock;
+mod compile;
+mod engine;
+mod version;
+mod declaration;
+mod attachment;
+mod setup;
+mod configure;
+
+mod pool;
+mod instance;
+mod budget;
+mod gate;
+mod host;
+mod failure;
+
+mod bindings;
+pub mod builtin;
+
+pub use attachment::Attachment;
+pub use bindings::exports::witgate::plugin::{request_hook, response_hook};
+pub use bindings::witgate::plugin::types;
+pub(crate) use compile::CHILD_COMMAND;
+pub use compile::{CompileLimits, compile_child};
+pub use declaration::{Declaration, Isolation, Limits};
+pub use engine::{EngineOptions, Runtime};
+pub use failure::{Failure, FailureKind, LoadError};
+pub use gate::WorkerGate;
+pub use host::View;
+pub use pool::Pool;
+pub use setup::{Setup, Want};
+pub use version::{Hook, Version};

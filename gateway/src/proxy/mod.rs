@@ -1,0 +1,14 @@
+//! Proxy: one request from its head to its response.
+//!
+//! `serve` is the whole path, top to bottom; the steps it names stand beside it.
+
+mod forward;
+mod identity;
+mod receive;
+mod respond;
+mod serve;
+mod worker;
+
+pub use respond::ProxyError;
+pub use serve::{Answer, serve};
+pub use worker::{Generation, Worker};

@@ -1,0 +1,150 @@
+//! The only place that turns an error into a status: what the client is told, and what the log is told.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use super::identity::X_REQUEST_ID;
+use crate::filter::{FilterError, Reply};
+use crate::message::path::PathError;
+use crate::plugin::Failure;
+use crate::upstream::{BodyFault, SendError};
+
+/// Why a request was not answered by its upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("{0}")]
+    Path(PathError),
+    #[error("the request's body is larger than this listener allows")]
+    BodyTooLarge,
+    #[error("no route matches")]
+    NoRoute,
+    #[error("no endpoint has weight")]
+    NoEndpoint,
+    #[error("a filter chose upstream `{upstream}`, which the route does not name")]
+    NotOfThisRoute { upstream: String },
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error("upstream `{upstream}`, {endpoint}: {error}")]
+    Upstream { upstream: String, endpoint: String, error: SendError },
+    #[error("upstream `{upstream}`, {endpoint}: no response within {seconds} s")]
+    TryTimeout { upstream: String, endpoint: String, seconds: f64 },
+    #[error("upstream `{upstream}`, {endpoint}: no response before the route's time was over")]
+    RouteTimeout { upstream: String, endpoint: String },
+}
+
+/// What the client may know of a [`ProxyError`].
+struct Told {
+    status: StatusCode,
+    detail: String,
+    /// RFC 9209 §2.3: the type of a failure beyond the gateway.
+    proxy_status: Option<&'static str>,
+}
+
+impl ProxyError {
+    /// The answer to the client, and a line in the log when the fault was not the client's.
+    pub fn reply(&self, request_id: &HeaderValue) -> Reply {
+        let told = self.told();
+        let id = request_id.to_str().unwrap_or_default();
+        if told.status.is_server_error() {
+            tracing::warn!(request_id = id, status = told.status.as_u16(), error = %self, "request failed");
+        }
+        let mut headers = HeaderMap::with_capacity(6);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(error) = told.proxy_status {
+            let value = format!("witgate; error={error}");
+            headers.insert(PROXY_STATUS, HeaderValue::from_str(&value).expect("error types are tokens"));
+        }
+        if told.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        headers.insert(X_REQUEST_ID, request_id.clone());
+        Reply { status: told.status, headers, body: problem(told.status, &told.detail, id) }
+    }
+
+    fn told(&self) -> Told {
+        let plain = |status, detail: String| Told { status, detail, proxy_status: None };
+        match self {
+            Self::BadRequest(_) | Self::Path(_) => plain(StatusCode::BAD_REQUEST, self.to_string()),
+            Self::BodyTooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
+            Self::NoRoute => plain(StatusCode::NOT_FOUND, self.to_string()),
+            Self::Filter(error) => filter_told(error),
+            Self::NotOfThisRoute { .. } => filter_failed(),
+            Self::NoEndpoint => beyond(StatusCode::SERVICE_UNAVAILABLE, "destination_unavailable"),
+            Self::Upstream { error, .. } => upstream_told(error),
+            Self::TryTimeout { .. } | Self::RouteTimeout { .. } => {
+                beyond(StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
+            }
+        }
+    }
+}
+
+/// A plugin's words are for the log; the client learns that it was a filter, not which or why.
+fn filter_told(error: &FilterError) -> Told {
+    match &error.failure {
+        Failure::Limit { limit: "limits.instances" | "runtime.slots", .. } => Told {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            detail: "the gateway is busy".to_owned(),
+            proxy_status: Some("proxy_internal_error"),
+        },
+        _ => filter_failed(),
+    }
+}
+
+fn filter_failed() -> Told {
+    Told {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        detail: "a filter of this route failed".to_owned(),
+        proxy_status: Some("proxy_internal_error"),
+    }
+}
+
+fn upstream_told(error: &SendError) -> Told {
+    match error {
+        SendError::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            beyond(StatusCode::BAD_GATEWAY, "connection_refused")
+        }
+        SendError::Connect(_) => beyond(StatusCode::BAD_GATEWAY, "destination_unavailable"),
+        SendError::ConnectTimeout(_) => beyond(StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
+        SendError::Connection { error, .. } if error.is_parse() => {
+            beyond(StatusCode::BAD_GATEWAY, "http_protocol_error")
+        }
+        SendError::Connection { .. } => beyond(StatusCode::BAD_GATEWAY, "connection_terminated"),
+        SendError::RequestBody(fault) => {
+            let status = match fault {
+                BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                BodyFault::Idle => StatusCode::REQUEST_TIMEOUT,
+                BodyFault::Gone => StatusCode::BAD_REQUEST,
+            };
+            Told { status, detail: format!("the request's body failed: {fault}"), proxy_status: None }
+        }
+    }
+}
+
+fn beyond(status: StatusCode, proxy_status: &'static str) -> Told {
+    let detail = match status {
+        StatusCode::GATEWAY_TIMEOUT => "the upstream did not answer in time",
+        StatusCode::SERVICE_UNAVAILABLE => "no upstream is available",
+        _ => "the upstream gave no usable response",
+    };
+    Told { status, detail: detail.to_owned(), proxy_status: Some(proxy_status) }
+}
+
+/// Problem details, RFC 9457.
+fn problem(status: StatusCode, detail: &str, request_id: &str) -> Bytes {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = json!({
+        "type": "about:blank",
+        "title": title,
+        "status": status.as_u16(),
+        "detail": detail,
+        "request_id": request_id,
+    });
+    Bytes::from(body.to_string())
+}
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -1,0 +1,136 @@
+//! The request path, top to bottom.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::forward::forward;
+use super::respond::ProxyError;
+use super::worker::{Generation, Worker};
+use super::{identity, receive};
+use crate::filter::{Connection, Exchange, Origin, RequestEnd};
+use crate::message::{Body, BodyLimits, strip_owned};
+use crate::router;
+use crate::snapshot::{Listener, Route, Target};
+
+/// A response on its way.
+pub type Answer = Pin<Box<dyn Future<Output = Response<Body>>>>;
+
+/// Serves one request. There is always a response: whatever failed is told by one.
+///
+/// All that needs no waiting is done at once, so that the future holds a pointer to the exchange and not the request.
+pub fn serve(
+    worker: &Worker,
+    connection: &Rc<Connection>,
+    accepted_by: &Arc<Listener>,
+    request: Request<Incoming>,
+) -> Answer {
+    let arrival = Instant::now();
+    // Once, here: all that follows sees this generation, whatever is swapped meanwhile.
+    let generation = worker.generation();
+    let (number, listener) = match generation.listener(&connection.listener) {
+        Some((number, listener)) => (number, &**listener),
+        None => (u16::MAX, &**accepted_by),
+    };
+    let (mut head, incoming) = request.into_parts();
+    // Before anything reads the head: from here on it has one authority and a normal path.
+    let checked = receive::check(&mut head, listener.limits.body_bytes);
+    let mut exchange = admit(&generation, listener, connection, head);
+    let found = checked.and_then(|()| find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute));
+    let place = match found {
+        Ok(place) => place,
+        Err(error) => {
+            let body = fail(&mut exchange, &error);
+            return Box::pin(std::future::ready(finish(exchange, body)));
+        }
+    };
+    let limits = BodyLimits { bytes_max: listener.limits.body_bytes, idle: listener.limits.idle_timeout };
+    let body = Body::stream(incoming, limits, None);
+    Box::pin(async move {
+        let route = &generation.snapshot.routes[place];
+        let body = pass(&generation, route, &mut exchange, body, arrival + route.timeout).await;
+        finish(exchange, body)
+    })
+}
+
+/// The exchange, as filters may trust it: what only filters may write is gone, who the client is stands fast.
+fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connection>, head: Parts) -> Box<Exchange> {
+    // Boxed: it is handed through every step, and moving it each time would cost more.
+    let mut exchange = Box::new(Exchange::new(connection.clone(), head, generation.pools.clone()));
+    strip_owned(&mut exchange.headers, &generation.snapshot.owned_headers);
+    identity::establish(&mut exchange, listener);
+    exchange
+}
+
+/// The route's place in the snapshot.
+fn find_route(generation: &Generation, listener: u16, exchange: &mut Exchange) -> Option<usize> {
+    let (place, params) = {
+        let found = generation.snapshot.router.find(&router::Request {
+            listener,
+            host: host_of(exchange.authority()),
+            path: exchange.uri.path(),
+            query: exchange.uri.query(),
+            method: &exchange.method,
+            headers: &exchange.headers,
+        })?;
+        // They borrow from the path, which filters may change.
+        (found.route, found.params.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    };
+    exchange.params = params;
+    exchange.route = generation.snapshot.routes[place].name.clone();
+    Some(place)
+}
+
+/// The chain down, the upstream or the route's own answer, the chain up. Returns the response's body.
+async fn pass(generation: &Generation, route: &Route, exchange: &mut Exchange, body: Body, deadline: Instant) -> Body {
+    let (mut body, ran) = match route.chain.on_request(exchange).await {
+        RequestEnd::Passed { ran } => {
+            let body = match &route.target {
+                Target::Respond(reply) => reply.clone().install(exchange, Origin::Upstream),
+                Target::Upstreams { .. } => match forward(generation, route, exchange, body, deadline).await {
+                    Ok(body) => body,
+                    Err(error) => fail(exchange, &error),
+                },
+            };
+            (body, ran)
+        }
+        RequestEnd::Answered { reply, ran } => (reply.install(exchange, Origin::Filter), ran),
+        RequestEnd::Failed { error, ran } => (fail(exchange, &ProxyError::Filter(error)), ran),
+    };
+    // Also over answers that a filter or the gateway made: a filter that opened something must see its end.
+    route
+        .chain
+        .on_response(exchange, ran, |exchange, answer| {
+            body = match answer {
+                Ok(reply) => reply.install(exchange, Origin::Filter),
+                Err(error) => fail(exchange, &ProxyError::Filter(error)),
+            };
+        })
+        .await;
+    body
+}
+
+fn fail(exchange: &mut Exchange, error: &ProxyError) -> Body {
+    let request_id: &HeaderValue = &exchange.request_id;
+    error.reply(request_id).install(exchange, Origin::Gateway)
+}
+
+fn finish(exchange: Box<Exchange>, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = exchange.response.status;
+    *response.headers_mut() = exchange.response.headers;
+    response
+}
+
+/// The host of an authority, without the port; an IPv6 address keeps its brackets.
+fn host_of(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}

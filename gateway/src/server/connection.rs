@@ -1,0 +1,174 @@
+//! One downstream connection: its protocol, its requests, its end.
+
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+
+use super::pulse::{InFlight, Order, Pulse};
+use super::wire::{Protocol, Wire};
+use crate::filter::Connection;
+use crate::message::{Body, BodyError};
+use crate::proxy::{self, Answer, Worker};
+use crate::snapshot::Listener;
+
+/// What the requests of a connection share.
+pub(super) struct Requests {
+    pub(super) worker: Rc<Worker>,
+    pub(super) connection: Rc<Connection>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) pulse: Rc<Pulse>,
+}
+
+/// Serves a connection until either side has had enough.
+pub(super) async fn serve(mut wire: Wire, requests: Requests) {
+    let limits = requests.listener.limits.clone();
+    let pulse = requests.pulse.clone();
+    let Some(protocol) = protocol(&mut wire, &pulse).await else { return };
+    let service = Shared(Rc::new(requests));
+    // Errors here are the client's: it went away, or spoke no HTTP and was told so.
+    match protocol {
+        Protocol::Http1 => {
+            let connection = http1::Builder::new()
+                .max_buf_size(limits.head_bytes.max(HYPER_BUFFER_BYTES_MIN))
+                // Time limits are the pulse's, which tells an idle connection from an unfinished head.
+                .header_read_timeout(None)
+                .serve_connection(wire, service);
+            drive(pin!(connection), &pulse).await;
+        }
+        Protocol::Http2 => {
+            pulse.speaks_http2();
+            let connection = http2::Builder::new(LocalExecutor)
+                .max_concurrent_streams(limits.streams)
+                .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+                .serve_connection(wire, service);
+            // Twice the size of an HTTP/1 connection, and most connections are none.
+            drive(Box::pin(connection).as_mut(), &pulse).await;
+        }
+    }
+}
+
+/// What the client speaks, unless it says nothing, or is told to go before it did.
+async fn protocol(wire: &mut Wire, pulse: &Pulse) -> Option<Protocol> {
+    let mut told = pin!(wire.protocol());
+    std::future::poll_fn(|context| match pulse.take_order(context.waker()) {
+        Some(Order::Close | Order::Drain) => Poll::Ready(None),
+        None => told.as_mut().poll(context).map(Result::ok),
+    })
+    .await
+}
+
+/// Runs a connection, and carries out what its pulse is told.
+async fn drive<C: Graceful>(mut connection: Pin<&mut C>, pulse: &Pulse) {
+    std::future::poll_fn(|context| {
+        loop {
+            match pulse.take_order(context.waker()) {
+                Some(Order::Close) => return Poll::Ready(()),
+                Some(Order::Drain) => connection.as_mut().drain(),
+                None => {}
+            }
+            if connection.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            // A request may have given an order while it was polled.
+            if !pulse.has_order() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// The two kinds of hyper connection.
+trait Graceful: Future {
+    fn drain(self: Pin<&mut Self>);
+}
+
+impl Graceful for http1::Connection<Wire, Shared> {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Graceful for http2::Connection<Wire, Shared, LocalExecutor> {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+#[derive(Clone)]
+struct Shared(Rc<Requests>);
+
+impl Service<Request<Incoming>> for Shared {
+    type Response = Response<Counted>;
+    type Error = std::convert::Infallible;
+    type Future = Counting;
+
+    fn call(&self, request: Request<Incoming>) -> Counting {
+        let Requests { worker, connection, listener, pulse } = &*self.0;
+        let in_flight = Some(pulse.begin());
+        Counting { answer: proxy::serve(worker, connection, listener, request), in_flight }
+    }
+}
+
+/// An answer on its way, counted from its request's head on. An idle connection keeps room for this, not for a request.
+struct Counting {
+    answer: Answer,
+    in_flight: Option<InFlight>,
+}
+
+impl Future for Counting {
+    type Output = Result<Response<Counted>, std::convert::Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(self.answer.as_mut().poll(context));
+        let in_flight = self.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| Counted { body, _in_flight: in_flight })))
+    }
+}
+
+/// A response's body that counts as in flight until it has left.
+struct Counted {
+    body: Body,
+    _in_flight: Option<InFlight>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection as tasks of this worker.
+#[derive(Clone)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(async move { drop(stream.await) });
+    }
+}
+
+/// hyper refuses to work with less.
+const HYPER_BUFFER_BYTES_MIN: usize = 8 << 10;

@@ -1,0 +1,193 @@
+//! The pulse of each connection, and the task that takes it: heads that do not end, connections that nobody uses, draining.
+//!
+//! One look at all connections of a worker, four times a second, costs less than a timer for each; times are that exact.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::snapshot::Listener;
+
+/// What a connection is doing, as far as its time limits care. Costs the request path two stores.
+pub(super) struct Pulse {
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    requests_in_flight: Cell<u32>,
+    requests_left: Cell<u64>,
+    /// HTTP/1 only: bytes on an idle connection begin a head. On HTTP/2 they may be a ping.
+    bytes_begin_heads: Cell<bool>,
+    order: Cell<Option<Order>>,
+    waker: RefCell<Option<Waker>>,
+    listener: Arc<str>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    clock: Rc<Cell<Instant>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first bytes of a head are there, or are due on a new connection.
+    Head,
+    /// A request is being served.
+    Busy,
+    /// Between requests.
+    Idle,
+}
+
+/// What a connection is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Take no more requests, end those in flight, close.
+    Drain,
+    /// Close now.
+    Close,
+}
+
+impl Pulse {
+    /// Bytes arrived.
+    pub(super) fn heard(&self) {
+        if self.phase.get() == Phase::Idle && self.bytes_begin_heads.get() {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The connection speaks HTTP/2: its preface is read, and it waits for streams.
+    pub(super) fn speaks_http2(&self) {
+        self.bytes_begin_heads.set(false);
+        self.enter(Phase::Idle);
+    }
+
+    /// A request's head is read. The guard counts it until the response has left.
+    pub(super) fn begin(self: &Rc<Self>) -> InFlight {
+        self.requests_in_flight.set(self.requests_in_flight.get() + 1);
+        self.phase.set(Phase::Busy);
+        self.requests_left.set(self.requests_left.get().saturating_sub(1));
+        if self.requests_left.get() == 0 {
+            self.give(Order::Drain);
+        }
+        InFlight(self.clone())
+    }
+
+    /// The order that was given since the last call; `waker` is woken at the next one.
+    pub(super) fn take_order(&self, waker: &Waker) -> Option<Order> {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+        self.order.take()
+    }
+
+    pub(super) fn has_order(&self) -> bool {
+        self.order.get().is_some()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.clock.get());
+    }
+
+    fn give(&self, order: Order) {
+        self.order.set(Some(order));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn check(&self, now: Instant) {
+        let waited = now.saturating_duration_since(self.since.get());
+        match self.phase.get() {
+            Phase::Head if waited >= self.header_timeout => self.give(Order::Close),
+            Phase::Idle if waited >= self.idle_timeout => self.give(Order::Drain),
+            Phase::Head | Phase::Idle | Phase::Busy => {}
+        }
+    }
+}
+
+/// A request in flight on a connection.
+pub(super) struct InFlight(Rc<Pulse>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let left = self.0.requests_in_flight.get() - 1;
+        self.0.requests_in_flight.set(left);
+        if left == 0 {
+            self.0.enter(Phase::Idle);
+        }
+    }
+}
+
+/// The connections of one worker.
+pub(super) struct Pulses {
+    connections: RefCell<Vec<Weak<Pulse>>>,
+    /// The time of the last look; as exact as anything here is.
+    clock: Rc<Cell<Instant>>,
+    draining: Cell<bool>,
+}
+
+impl Pulses {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            connections: RefCell::default(),
+            clock: Rc::new(Cell::new(Instant::now())),
+            draining: Cell::new(false),
+        })
+    }
+
+    pub(super) fn watch(&self, listener: &Listener) -> Rc<Pulse> {
+        let limits = &listener.limits;
+        let pulse = Rc::new(Pulse {
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(self.clock.get()),
+            requests_in_flight: Cell::new(0),
+            requests_left: Cell::new(limits.requests_per_connection),
+            bytes_begin_heads: Cell::new(true),
+            order: Cell::new(self.draining.get().then_some(Order::Drain)),
+            waker: RefCell::default(),
+            listener: listener.name.clone(),
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            clock: self.clock.clone(),
+        });
+        self.connections.borrow_mut().push(Rc::downgrade(&pulse));
+        pulse
+    }
+
+    /// Looks at every connection once.
+    pub(super) fn look(&self) {
+        let now = Instant::now();
+        self.clock.set(now);
+        self.connections.borrow_mut().retain(|pulse| {
+            pulse.upgrade().is_some_and(|pulse| {
+                pulse.check(now);
+                true
+            })
+        });
+    }
+
+    /// Tells every connection, and each that still comes, to end what is in flight and close.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        for pulse in self.connections.borrow().iter().filter_map(Weak::upgrade) {
+            pulse.give(Order::Drain);
+        }
+    }
+
+    /// Tells the connections of a listener that is gone the same.
+    pub(super) fn drain_listener(&self, listener: &str) {
+        for pulse in self.connections.borrow().iter().filter_map(Weak::upgrade) {
+            if *pulse.listener == *listener {
+                pulse.give(Order::Drain);
+            }
+        }
+    }
+
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.connections.borrow().iter().filter(|pulse| pulse.strong_count() > 0).count()
+    }
+}
+
+/// How often connections are looked at.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,0 +1,143 @@
+//! A worker: one thread, one runtime, its own sockets, connections and instances.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::LocalRuntime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::listener::{self, Permits};
+use super::pulse::{LOOK_INTERVAL, Pulses};
+use crate::plugin::Runtime;
+use crate::proxy::Worker;
+use crate::snapshot::{Listener, Snapshot};
+
+/// What the control plane asks of a worker.
+pub enum Order {
+    /// Accept on this socket.
+    Listen { listener: Arc<Listener>, socket: TcpListener, permits: Permits },
+    /// Stop accepting there, end what is in flight on its connections, and close them.
+    Unlisten { listener: Arc<str> },
+    /// Take up the newest snapshot now, and say so.
+    Adopt { done: oneshot::Sender<()> },
+    /// Stop accepting, end what is in flight, and say when nothing is left.
+    Drain { done: oneshot::Sender<()> },
+}
+
+/// The control plane's end of a worker. Dropping it ends the worker, whatever is in flight.
+pub struct WorkerHandle {
+    orders: Option<mpsc::UnboundedSender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Gives an order. A worker lives as long as its handle, so it always arrives.
+    pub fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // Only a worker whose thread panicked does not listen, and then there is nobody to tell.
+            let _ = orders.send(order);
+        }
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        self.orders.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts worker number `number`.
+///
+/// # Errors
+/// The system gives no thread, or no means to wait for sockets.
+pub fn spawn(number: usize, current: Arc<ArcSwap<Snapshot>>, plugins: Arc<Runtime>) -> std::io::Result<WorkerHandle> {
+    let (orders, received) = mpsc::unbounded_channel();
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+            Ok(runtime) => {
+                let _ = started.send(Ok(()));
+                runtime
+            }
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        run(&runtime, received, current, &plugins);
+    })?;
+    start.recv().unwrap_or_else(|_| Err(std::io::Error::other("the worker's thread ended at once")))?;
+    Ok(WorkerHandle { orders: Some(orders), thread: Some(thread) })
+}
+
+fn run(
+    runtime: &LocalRuntime,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    current: Arc<ArcSwap<Snapshot>>,
+    plugins: &Runtime,
+) {
+    runtime.block_on(async move {
+        let worker = Worker::new(current, plugins);
+        let pulses = Pulses::new();
+        tokio::task::spawn_local(watch(worker.clone(), pulses.clone()));
+        let mut accepting: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Listen { listener, socket, permits } => {
+                    let name = listener.name.clone();
+                    match tokio::net::TcpListener::from_std(socket) {
+                        Ok(socket) => {
+                            let accept = listener::accept(socket, listener, permits, worker.clone(), pulses.clone());
+                            let task = tokio::task::spawn_local(accept).abort_handle();
+                            accepting.insert(name, task);
+                        }
+                        Err(error) => tracing::error!(listener = &*name, %error, "cannot listen"),
+                    }
+                }
+                Order::Unlisten { listener } => {
+                    if let Some(task) = accepting.remove(&listener) {
+                        task.abort();
+                    }
+                    pulses.drain_listener(&listener);
+                }
+                Order::Adopt { done } => {
+                    drop(worker.generation());
+                    let _ = done.send(());
+                }
+                Order::Drain { done } => {
+                    accepting.drain().for_each(|(_, task)| task.abort());
+                    pulses.drain();
+                    tokio::task::spawn_local(emptied(pulses.clone(), done));
+                }
+            }
+        }
+    });
+}
+
+async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>) {
+    let mut looks: u32 = 0;
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        pulses.look();
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS_PER_SWEEP) {
+            worker.sweep();
+        }
+    }
+}
+
+async fn emptied(pulses: Rc<Pulses>, done: oneshot::Sender<()>) {
+    while pulses.open() > 0 {
+        tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
+    }
+    let _ = done.send(());
+}
+
+const LOOKS_PER_SWEEP: u32 = 20;
+const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,0 +1,82 @@
+//! Building: a checked configuration in, a snapshot out, or everything that is wrong with it.
+//!
+//! Nothing that serves is touched before all of the new is made; what is unchanged is carried over from the old.
+
+use std::sync::Arc;
+
+use super::plugins::Plugins;
+use super::{Listener, ListenerLimits, Snapshot, routes};
+use crate::config::Fault;
+use crate::config::model::{self as config, Config};
+use crate::plugin::Runtime;
+use crate::upstream::{Balancer, Endpoint, Timeouts, Upstream};
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The configuration itself is wrong.
+    Config(Vec<Fault>),
+    /// The configuration is right, but a plugin cannot serve it.
+    Plugin(Vec<Fault>),
+}
+
+/// Builds the generation after `previous`.
+///
+/// # Errors
+/// All faults of the configuration, or, when it has none, all faults of its plugins.
+pub async fn build(config: &Config, previous: Option<&Snapshot>, runtime: &Runtime) -> Result<Snapshot, BuildError> {
+    let mut faults = Vec::new();
+    let router = routes::router(config, &mut faults);
+    let mut plugins = Plugins::new(config, previous, runtime);
+    plugins.load(&mut faults).await;
+    let routes = routes::routes(config, &mut plugins, &mut faults).await;
+    let (Some(router), true) = (router, faults.is_empty()) else {
+        return Err(BuildError::Config(faults));
+    };
+    let plugins = plugins.finish().map_err(BuildError::Plugin)?;
+    Ok(Snapshot {
+        generation: previous.map_or(1, |previous| previous.generation + 1),
+        listeners: config.listeners.iter().map(|raw| listener(raw, previous)).collect(),
+        router,
+        routes,
+        upstreams: config.upstreams.iter().map(|(name, raw)| Arc::new(upstream(name, raw))).collect(),
+        plugins: plugins.declarations,
+        attachments: plugins.attachments,
+        owned_headers: plugins.owned_headers,
+    })
+}
+
+fn listener(raw: &config::Listener, previous: Option<&Snapshot>) -> Arc<Listener> {
+    let limits = &raw.limits;
+    let listener = Listener {
+        name: raw.name.as_str().into(),
+        address: raw.address,
+        trusted_proxies: raw.trusted_proxies.clone(),
+        limits: ListenerLimits {
+            connections: limits.connections,
+            head_bytes: limits.headers.in_memory(),
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            body_bytes: limits.body.0,
+            requests_per_connection: limits.requests_per_connection,
+            streams: limits.streams,
+        },
+    };
+    let old = previous.and_then(|previous| previous.listeners.iter().find(|old| ***old == listener));
+    old.cloned().unwrap_or_else(|| Arc::new(listener))
+}
+
+fn upstream(name: &str, raw: &config::Upstream) -> Upstream {
+    let weights: Vec<u32> = raw.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+    Upstream {
+        name: name.into(),
+        endpoints: raw
+            .endpoints
+            .iter()
+            .map(|endpoint| Arc::new(Endpoint { host: endpoint.url.host.clone(), port: endpoint.url.port }))
+            .collect(),
+        balancer: Balancer::new(&weights),
+        timeouts: Timeouts { connect: raw.timeouts.connect, per_try: raw.timeouts.per_try, idle: raw.timeouts.idle },
+        idle_connections_max: raw.limits.connections,
+    }
+}

@@ -1,0 +1,196 @@
+//! The routes of a snapshot: what the router looks for, and what becomes of a request that it found one for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::plugins::Plugins;
+use super::{Route, Target};
+use crate::config::model::{self as config, Config, FieldMatch, FilterUse, PathMatch};
+use crate::config::{At, Fault};
+use crate::filter::{Chain, Filter, Reply, native};
+use crate::router::{FieldSpec, PathSpec, RouteField, RouteSpec, Router};
+use crate::upstream::Weighted;
+
+/// The router, or `None` with the faults of patterns noted.
+pub(super) fn router(config: &Config, faults: &mut Vec<Fault>) -> Option<Router> {
+    let specs = config.routes.iter().map(|route| spec(config, route)).collect();
+    match Router::build(specs) {
+        Ok(router) => Some(router),
+        Err(errors) => {
+            faults.extend(errors.iter().map(|error| {
+                let routes = At::ROOT.key("routes");
+                let route = routes.item(error.route);
+                let matches = route.key("match");
+                let raw = &config.routes[error.route].matches;
+                match error.field {
+                    RouteField::Host(index) => Fault::value(matches.key("hosts").item(index), &error.message),
+                    RouteField::Path => Fault::value(matches.key("path").key(path_key(&raw.path)), &error.message),
+                    RouteField::Header(index) => {
+                        field_fault(&matches.key("headers"), &raw.headers, index, &error.message)
+                    }
+                    RouteField::Query(index) => field_fault(&matches.key("query"), &raw.query, index, &error.message),
+                }
+            }));
+            None
+        }
+    }
+}
+
+/// The routes in the file's order; those with faults are left out, the faults noted.
+pub(super) async fn routes(config: &Config, plugins: &mut Plugins<'_>, faults: &mut Vec<Fault>) -> Vec<Route> {
+    // The snapshot's upstreams stand in the map's order.
+    let places = config.upstreams.keys().map(String::as_str).zip(0..).collect();
+    let mut routes = Vec::with_capacity(config.routes.len());
+    for (index, raw) in config.routes.iter().enumerate() {
+        let mut filters = Vec::new();
+        let mut build = Build { config, plugins, faults, route: raw, filters: &mut filters };
+        build.list(&config.defaults.filters, &At::ROOT.key("defaults").key("filters"), true).await;
+        build.list(&raw.filters, &At::ROOT.key("routes").item(index).key("filters"), false).await;
+        routes.push(Route {
+            name: raw.name.as_str().into(),
+            chain: Chain::new(filters),
+            target: target(&places, &raw.target),
+            timeout: raw.timeout.unwrap_or(config.defaults.timeout),
+        });
+    }
+    routes
+}
+
+/// The filters of one route, while its lists and their chains are walked.
+struct Build<'b, 'p> {
+    config: &'b Config,
+    plugins: &'b mut Plugins<'p>,
+    faults: &'b mut Vec<Fault>,
+    route: &'b config::Route,
+    filters: &'b mut Vec<Arc<dyn Filter>>,
+}
+
+impl Build<'_, '_> {
+    /// Chains may name chains; `config` has made sure that none contains itself.
+    async fn list(&mut self, uses: &[FilterUse], at: &At<'_>, may_skip: bool) {
+        for (index, entry) in uses.iter().enumerate() {
+            let at = at.item(index);
+            let name = match entry {
+                FilterUse::Use { name, .. } | FilterUse::Chain(name) => name,
+            };
+            if may_skip && self.route.skip.contains(name) {
+                continue;
+            }
+            match entry {
+                FilterUse::Chain(name) => {
+                    if let Some(chain) = self.config.chains.get(name) {
+                        let chains = At::ROOT.key("chains");
+                        Box::pin(self.list(chain, &chains.key(name), may_skip)).await;
+                    }
+                }
+                FilterUse::Use { name, config, on_error } => {
+                    if let Some(filter) = self.filter(name, config, *on_error, &at).await {
+                        self.filters.push(filter);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn filter(
+        &mut self,
+        name: &str,
+        config: &serde_json::Value,
+        on_error: config::OnError,
+        at: &At<'_>,
+    ) -> Option<Arc<dyn Filter>> {
+        match native::build(name, config) {
+            Some(Ok(filter)) => Some(filter),
+            Some(Err(message)) => {
+                let at = at.key("config");
+                let fault = Fault::value(at, format!("filter `{name}` refuses its config: {message}"));
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+                None
+            }
+            None => self.plugins.attach(name, config, on_error, at, &self.route.name).await,
+        }
+    }
+}
+
+fn spec(config: &Config, route: &config::Route) -> RouteSpec {
+    let listeners = (0u16..)
+        .zip(&config.listeners)
+        .filter(|(_, listener)| route.matches.listeners.contains(&listener.name))
+        .map(|(number, _)| number)
+        .collect();
+    RouteSpec {
+        hosts: route.matches.hosts.clone(),
+        path: match route.matches.path.clone() {
+            PathMatch::Exact(path) => PathSpec::Exact(path),
+            PathMatch::Prefix(path) => PathSpec::Prefix(path),
+            PathMatch::Template(path) => PathSpec::Template(path),
+            PathMatch::Regex(path) => PathSpec::Regex(path),
+        },
+        methods: route.matches.methods.iter().filter_map(|method| Method::from_bytes(method.as_bytes()).ok()).collect(),
+        headers: route
+            .matches
+            .headers
+            .iter()
+            .filter_map(|(name, field)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, field_spec(field))))
+            .collect(),
+        query: route.matches.query.iter().map(|(name, field)| (name.clone(), field_spec(field))).collect(),
+        listeners,
+        priority: route.priority,
+    }
+}
+
+fn field_spec(field: &FieldMatch) -> FieldSpec {
+    match field.clone() {
+        FieldMatch::Equals(value) => FieldSpec::Equals(value),
+        FieldMatch::Regex(value) => FieldSpec::Regex(value),
+        FieldMatch::Present(value) => FieldSpec::Present(value),
+    }
+}
+
+fn target(places: &HashMap<&str, usize>, raw: &config::Target) -> Target {
+    match raw {
+        config::Target::Upstream(choices) => Target::Upstreams {
+            places: choices.iter().filter_map(|(name, _)| places.get(name.as_str()).copied()).collect(),
+            turns: Weighted::new(&choices.iter().map(|(_, weight)| *weight).collect::<Vec<_>>()),
+        },
+        config::Target::Respond(respond) => Target::Respond(Reply {
+            status: StatusCode::from_u16(respond.status).unwrap_or(StatusCode::OK),
+            headers: respond
+                .headers
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+                })
+                .collect::<HeaderMap>(),
+            body: Bytes::from(respond.body.clone()),
+        }),
+    }
+}
+
+fn path_key(path: &PathMatch) -> &'static str {
+    match path {
+        PathMatch::Exact(_) => "exact",
+        PathMatch::Prefix(_) => "prefix",
+        PathMatch::Template(_) => "template",
+        PathMatch::Regex(_) => "regex",
+    }
+}
+
+fn field_fault(
+    at: &At<'_>,
+    fields: &std::collections::BTreeMap<String, FieldMatch>,
+    index: usize,
+    message: &str,
+) -> Fault {
+    let name = fields.keys().nth(index).map(String::as_str).unwrap_or_default();
+    let at = at.key(name);
+    match fields.get(name) {
+        Some(FieldMatch::Regex(_)) => Fault::value(at.key("regex"), message),
+        _ => Fault::value(at, message),
+    }
+}

@@ -1,0 +1,174 @@
+//! The connections of one worker to one endpoint: HTTP/1.1, kept alive, last in, first out.
+//!
+//! A connection comes back when the response's body has passed, not before; one that is dropped earlier is closed.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{Endpoint, Timeouts};
+use crate::message::{Body, BodyError};
+
+/// Connections to one endpoint.
+pub struct Client {
+    endpoint: Arc<Endpoint>,
+    timeouts: Timeouts,
+    idle_max: usize,
+    idle: RefCell<Vec<Idle>>,
+    /// The time of the last sweep, so that no request reads the clock for it.
+    now: Cell<Instant>,
+}
+
+/// A response's head, and what gives the connection back once the body has passed.
+pub struct Sent {
+    pub response: Response<Incoming>,
+    pub give_back: Box<dyn FnOnce()>,
+}
+
+/// Why a request got no response. The upstream's fault, except [`SendError::RequestBody`].
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// `stale`: on a kept connection, before a byte of response, and the request had no body: it may be sent again.
+    #[error("the connection failed: {error}")]
+    Connection { error: hyper::Error, stale: bool },
+    #[error("the request's body failed: {0}")]
+    RequestBody(BodyFault),
+}
+
+/// Whose fault a request body's early end was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    #[error("it has more bytes than the limit allows")]
+    TooLarge,
+    #[error("it stood still for too long")]
+    Idle,
+    #[error("the client went away")]
+    Gone,
+}
+
+struct Idle {
+    sender: SendRequest<Body>,
+    since: Instant,
+}
+
+impl Client {
+    pub fn new(endpoint: Arc<Endpoint>, timeouts: Timeouts, idle_max: usize) -> Rc<Self> {
+        Rc::new(Self { endpoint, timeouts, idle_max, idle: RefCell::default(), now: Cell::new(Instant::now()) })
+    }
+
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Whether this client serves an endpoint under these settings, so that a new snapshot may keep it.
+    pub fn fits(&self, endpoint: &Endpoint, timeouts: &Timeouts, idle_max: usize) -> bool {
+        *self.endpoint == *endpoint && self.timeouts == *timeouts && self.idle_max == idle_max
+    }
+
+    /// Sends a request and awaits the response's head, on a kept connection when there is one.
+    ///
+    /// # Errors
+    /// Any [`SendError`].
+    pub async fn send(self: &Rc<Self>, mut request: Request<Body>) -> Result<Sent, SendError> {
+        while let Some(mut sender) = self.take_idle() {
+            // The body has passed, but the connection's own task may have a last word to say.
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.sent(response, sender)),
+                Err(mut error) => match error.take_message() {
+                    // It never left: the connection had died unnoticed.
+                    Some(unsent) => request = unsent,
+                    None => return Err(failure(error.into_error(), true)),
+                },
+            }
+        }
+        // Boxed: connecting is rare, and would take room in the future of every request.
+        Box::pin(self.send_fresh(request)).await
+    }
+
+    /// The same on a new connection: for a second try after a kept one turned out to be dead.
+    ///
+    /// # Errors
+    /// Any [`SendError`].
+    pub async fn send_fresh(self: &Rc<Self>, request: Request<Body>) -> Result<Sent, SendError> {
+        let mut sender = self.connect().await?;
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(self.sent(response, sender)),
+            Err(error) => Err(failure(error.into_error(), false)),
+        }
+    }
+
+    /// Drops connections that waited longer than the idle timeout, as exactly as this is called often.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.now.set(now);
+        let fresh = |idle: &Idle| now.saturating_duration_since(idle.since) < self.timeouts.idle;
+        self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed() && fresh(idle));
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Body>, SendError> {
+        let connect = async {
+            let stream = TcpStream::connect((&*self.endpoint.host, self.endpoint.port)).await?;
+            stream.set_nodelay(true)?;
+            http1::Builder::new()
+                .preserve_header_case(false)
+                .handshake::<_, Body>(TokioIo::new(stream))
+                .await
+                .map_err(io::Error::other)
+        };
+        let (sender, connection) = tokio::time::timeout(self.timeouts.connect, connect)
+            .await
+            .map_err(|_| SendError::ConnectTimeout(self.timeouts.connect))?
+            .map_err(SendError::Connect)?;
+        // Its error reaches the request that is on it; an idle connection's end is no news.
+        tokio::task::spawn_local(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Body>> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).map(|idle| idle.sender).find(|sender| !sender.is_closed())
+    }
+
+    fn sent(self: &Rc<Self>, response: Response<Incoming>, sender: SendRequest<Body>) -> Sent {
+        let client: Weak<Self> = Rc::downgrade(self);
+        let give_back = Box::new(move || {
+            let Some(client) = client.upgrade() else { return };
+            let mut idle = client.idle.borrow_mut();
+            if idle.len() < client.idle_max && !sender.is_closed() {
+                idle.push(Idle { sender, since: client.now.get() });
+            }
+        });
+        Sent { response, give_back }
+    }
+}
+
+fn failure(error: hyper::Error, reused: bool) -> SendError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        if let Some(body) = inner.downcast_ref::<BodyError>() {
+            return SendError::RequestBody(match body {
+                BodyError::TooLarge => BodyFault::TooLarge,
+                BodyError::Idle(_) => BodyFault::Idle,
+                BodyError::Connection(_) => BodyFault::Gone,
+            });
+        }
+        cause = inner.source();
+    }
+    let stale = reused && !error.is_parse();
+    SendError::Connection { error, stale }
+}

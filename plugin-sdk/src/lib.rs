@@ -1,0 +1,101 @@
+//! Write Witgate plugins in Rust.
+//!
+//! A plugin is a type with a configuration and up to two hooks. This one stamps a header on every request:
+//!
+//! ```
+//! use serde::Deserialize;
+//! use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin};
+//!
+//! #[derive(Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {
+//!     value: String,
+//! }
+//!
+//! struct Stamp {
+//!     value: String,
+//! }
+//!
+//! impl Plugin for Stamp {
+//!     type Config = Config;
+//!
+//!     fn configure(config: Config, _setup: &mut Setup) -> Result<Self, Error> {
+//!         Ok(Stamp { value: config.value })
+//!     }
+//!
+//!     fn on_request(&self, request: &mut Request) -> Verdict {
+//!         request.set_header("x-stamp", &self.value);
+//!         Verdict::Next
+//!     }
+//! }
+//!
+//! export_plugin!(Stamp: request);
+//!
+//! // A test runs natively: no wasm, no gateway.
+//! use witgate_plugin::test::{Harness, TestRequest, json};
+//!
+//! let mut plugin = Harness::<Stamp>::new(json!({ "value": "seen" }))?;
+//! let outcome = plugin.request(TestRequest::get("/"));
+//! assert_eq!(outcome.passed().value("x-stamp"), Some("seen"));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! The crate's README tells how to build the component.
+//!
+//! # How it fits together
+//!
+//! The gateway configures an *attachment* (the plugin on one route, with one configuration) and then calls the hooks of that
+//! attachment. A hook sees only what [`Plugin::configure`] asked for through [`Setup`], by the keys that it got there, and answers
+//! with a [`Verdict`]; what it changed on the way travels back as one list of edits. Nothing crosses the boundary in between.
+//!
+//! # Code map, in reading order
+//!
+//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`] and [`Reply`] what
+//! an author holds. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
+//! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
+
+#![deny(missing_docs)]
+
+mod plugin;
+
+pub mod config;
+mod setup;
+
+mod headers;
+mod request;
+mod response;
+mod values;
+
+mod reply;
+
+mod error;
+pub mod log;
+
+#[doc(hidden)]
+pub mod glue;
+mod host;
+mod wire;
+
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator", not(target_feature = "atomics"))))]
+mod allocator;
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod bindings;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod test;
+
+pub use error::Error;
+pub use headers::HeaderEdits;
+pub use plugin::{Exported, Hooks, Plugin};
+pub use reply::{Reply, Verdict};
+pub use request::Request;
+pub use response::{Origin, Response};
+pub use setup::{Attribute, Param, Part, RequestHeader, ResponseHeader, Setup};
+
+/// The READMEs' plugins compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../README.md")]
+struct Readmes;

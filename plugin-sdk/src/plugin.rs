@@ -1,0 +1,168 @@
+//! What an author writes: the `Plugin` trait, and the macro that exports it. How calls reach it is `glue`'s.
+
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
+use serde::de::DeserializeOwned;
+
+use crate::glue::Attachments;
+use crate::{Error, Request, Response, Setup, Verdict};
+
+/// A plugin: one value of `Self` for each attachment, that is, for each use of the plugin on a route with a configuration.
+///
+/// # State
+///
+/// The gateway runs many instances of a plugin, shares each between attachments, and replaces any of them at any time: after a
+/// number of uses, after a trap, on a swap. What `Self` holds is therefore a cache of its configuration, never the only copy of
+/// anything. The response hook of an exchange may run on another instance than its request hook did; what it needs travels
+/// by [`Request::keep`].
+///
+/// # Panics
+///
+/// A panic in a hook ends the instance. Its message goes to the gateway's log, and this one request fails, or passes when
+/// [`Setup::may_fail_open`] and the configuration both allow it; the next request gets a fresh instance.
+pub trait Plugin: Sized + 'static {
+    /// The configuration, decoded from the `config` of the attachment. Derive it with `#[serde(deny_unknown_fields)]`, so that
+    /// a misspelt key is an error that the operator sees, and see [`config`](crate::config) for fields that check themselves; take [`NoConfig`](crate::config::NoConfig) when there is nothing to configure.
+    type Config: DeserializeOwned;
+
+    /// Make ready for one attachment: check the configuration, compute in advance what hooks need, and ask `setup` for the
+    /// parts of the exchange that they will read.
+    ///
+    /// Runs when the gateway loads a configuration, once for each attachment, and again on each instance before that
+    /// instance first serves the attachment. It must ask for the same each time. It may take longer than a hook, but has a
+    /// deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] refuses the configuration: the operator sees it beside the key that [`Error::at`] names, and what
+    /// runs stays as it is.
+    fn configure(config: Self::Config, setup: &mut Setup) -> Result<Self, Error>;
+
+    /// See and change a request, once a request, before the upstream is chosen.
+    ///
+    /// [`Verdict::Next`] passes the request on with the edits made here; [`Verdict::Respond`] answers at once, and then later
+    /// filters and the upstream never see the request. The default passes it on unchanged.
+    fn on_request(&self, request: &mut Request) -> Verdict {
+        let _ = request;
+        Verdict::Next
+    }
+
+    /// See and change a response, once a response, also one that a filter or the gateway made: see [`Response::origin`].
+    /// It runs if the request passed this attachment, and attachments run in reverse order of their request hooks.
+    ///
+    /// [`Verdict::Next`] passes the response on with the edits made here; [`Verdict::Respond`] sends another in its place. The
+    /// default passes it on unchanged.
+    fn on_response(&self, response: &mut Response) -> Verdict {
+        let _ = response;
+        Verdict::Next
+    }
+}
+
+/// The hooks that a component exports. The gateway reads a plugin's rights from them and calls no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hooks {
+    /// [`Plugin::on_request`] is called.
+    pub request: bool,
+    /// [`Plugin::on_response`] is called.
+    pub response: bool,
+}
+
+/// A plugin that [`export_plugin!`](crate::export_plugin) exports; implemented by that macro alone.
+pub trait Exported: Plugin {
+    /// What the component exports.
+    const HOOKS: Hooks;
+
+    #[doc(hidden)]
+    fn attachments() -> &'static LocalKey<RefCell<Attachments<Self>>>;
+}
+
+/// Export a plugin, and those of its hooks that are listed.
+///
+/// Only a hook that is listed runs, and only for it does a request pay: a component that does not export the response
+/// hook is never called for a response. Invoke it once in a crate, at its top level.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Setup, config::NoConfig};
+/// struct Quiet;
+///
+/// impl Plugin for Quiet {
+///     type Config = NoConfig;
+///     fn configure(_: NoConfig, _: &mut Setup) -> Result<Self, Error> {
+///         Ok(Quiet)
+///     }
+/// }
+///
+/// witgate_plugin::export_plugin!(Quiet: request, response);
+/// ```
+///
+/// There are two hooks, so anything else is refused when it is compiled:
+///
+/// ```compile_fail
+/// # use witgate_plugin::{Error, Plugin, Setup, config::NoConfig};
+/// # struct Quiet;
+/// # impl Plugin for Quiet {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, _: &mut Setup) -> Result<Self, Error> { Ok(Quiet) }
+/// # }
+/// witgate_plugin::export_plugin!(Quiet: requests);
+/// ```
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ident: $($hook:ident),+ $(,)?) => {
+        impl $crate::Exported for $plugin {
+            const HOOKS: $crate::Hooks = {
+                let mut hooks = $crate::Hooks { request: false, response: false };
+                $($crate::__hook!(hooks $hook);)+
+                hooks
+            };
+
+            fn attachments() -> &'static ::std::thread::LocalKey<::std::cell::RefCell<$crate::glue::Attachments<Self>>> {
+                ::std::thread_local! {
+                    static ATTACHMENTS: ::std::cell::RefCell<$crate::glue::Attachments<$plugin>> =
+                        const { ::std::cell::RefCell::new($crate::glue::Attachments::new()) };
+                }
+                &ATTACHMENTS
+            }
+        }
+
+        // Natively nobody but tests calls the plugin, and the compiler would take all of it for dead.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(<$plugin as $crate::Plugin>::Config, &mut $crate::Setup) -> ::std::result::Result<$plugin, $crate::Error> =
+            <$plugin as $crate::Plugin>::configure;
+
+        // A native library with component exports does not link, so they exist on wasm alone.
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            $crate::bindings::lifecycle::export_lifecycle!($plugin with_types_in $crate::bindings::lifecycle);
+            $($crate::__export!($plugin $hook);)+
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __hook {
+    ($hooks:ident request) => {
+        $hooks.request = true
+    };
+    ($hooks:ident response) => {
+        $hooks.response = true
+    };
+    ($hooks:ident $other:ident) => {
+        compile_error!(concat!("no hook is called `", stringify!($other), "`; there are `request` and `response`"))
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($plugin:ident request) => {
+        $crate::bindings::request_hook::export_request_hook!($plugin with_types_in $crate::bindings::request_hook);
+    };
+    ($plugin:ident response) => {
+        $crate::bindings::response_hook::export_response_hook!($plugin with_types_in $crate::bindings::response_hook);
+    };
+    // `__hook!` has said what is wrong.
+    ($plugin:ident $other:ident) => {};
+}

@@ -1,0 +1,128 @@
+//! What an attachment asks for while it is configured, and the keys under which it then reads it.
+
+use crate::host::setup;
+
+/// The key of a part that every request has, such as its method; read it with [`Request::part`](crate::Request::part).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part(pub(crate) u16);
+
+/// The key of a parameter that [`Setup::want_param`] asked for; read it with [`Request::param`](crate::Request::param).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Param(pub(crate) u16);
+
+/// The key of a request header that [`Setup::want_request_header`] asked for; read it with [`Request::header`](crate::Request::header).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestHeader(pub(crate) u16);
+
+/// The key of a response header that [`Setup::want_response_header`] asked for; read it with [`Response::header`](crate::Response::header).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseHeader(pub(crate) u16);
+
+/// The key of an attribute that [`Setup::want_attribute`] asked for, to be read in either hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attribute(pub(crate) u16);
+
+/// Asks the gateway for what the hooks of one attachment will read.
+///
+/// Each `want` returns the key that reads the value, so a hook cannot read what nobody asked for. What nobody asks for crosses no
+/// boundary and costs nothing: ask only for what this configuration needs. Writing needs no asking. Asking twice gives the same key.
+///
+/// A key belongs to the attachment that asked. Keep it in the plugin:
+///
+/// ```
+/// # use witgate_plugin::{Error, Part, Plugin, Request, RequestHeader, Setup, Verdict, config::NoConfig};
+/// struct Tenant {
+///     path: Part,
+///     tenant: RequestHeader,
+/// }
+///
+/// impl Plugin for Tenant {
+///     type Config = NoConfig;
+///
+///     fn configure(_config: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
+///         Ok(Tenant { path: setup.want_path(), tenant: setup.want_request_header("x-tenant") })
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         if let Some(tenant) = request.header_str(self.tenant) {
+///             request.set_path(format!("/{tenant}{}", request.path(self.path)));
+///         }
+///         Verdict::Next
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Setup {
+    // Only `glue` makes one, and only while it configures: elsewhere the gateway would trap.
+    pub(crate) _private: (),
+}
+
+impl Setup {
+    /// Ask for the method token, such as `GET`.
+    pub fn want_method(&mut self) -> Part {
+        Part(setup::want_method())
+    }
+
+    /// Ask for the scheme: `http` or `https`, as the client reached the gateway.
+    pub fn want_scheme(&mut self) -> Part {
+        Part(setup::want_scheme())
+    }
+
+    /// Ask for host and port that the client asked for, such as `example.com:8080`.
+    pub fn want_authority(&mut self) -> Part {
+        Part(setup::want_authority())
+    }
+
+    /// Ask for the normalised path with its query, such as `/users/42?full=1`. [`Request::path`](crate::Request::path) and
+    /// [`Request::query`](crate::Request::query) read one of the two.
+    pub fn want_path(&mut self) -> Part {
+        Part(setup::want_path())
+    }
+
+    /// Ask for the client's IP address, after trusted proxies.
+    pub fn want_client(&mut self) -> Part {
+        Part(setup::want_client())
+    }
+
+    /// Ask for the name of the matched route.
+    pub fn want_route(&mut self) -> Part {
+        Part(setup::want_route())
+    }
+
+    /// Ask for the value of `x-request-id`, which the gateway has made sure of.
+    pub fn want_request_id(&mut self) -> Part {
+        Part(setup::want_request_id())
+    }
+
+    /// Ask for what the route's path template or regex captures under this name, such as `id` of `/users/{id}`.
+    pub fn want_param(&mut self, name: &str) -> Param {
+        Param(setup::want_param(name))
+    }
+
+    /// Ask for every value of a request header, in the request hook. The name is case-insensitive.
+    pub fn want_request_header(&mut self, name: &str) -> RequestHeader {
+        RequestHeader(setup::want_request_header(name))
+    }
+
+    /// Ask for every value of a response header, in the response hook. The name is case-insensitive.
+    pub fn want_response_header(&mut self, name: &str) -> ResponseHeader {
+        ResponseHeader(setup::want_response_header(name))
+    }
+
+    /// Ask, in both hooks, for what an earlier filter set about the exchange, such as `user`.
+    pub fn want_attribute(&mut self, name: &str) -> Attribute {
+        Attribute(setup::want_attribute(name))
+    }
+
+    /// Declare that this attachment writes a request header which the upstream trusts, such as `x-user-id`. Every listener
+    /// then strips that header from what clients send, on every route.
+    pub fn own_header(&mut self, name: &str) {
+        setup::own_header(name);
+    }
+
+    /// Declare that a request may pass when this plugin fails, if the configuration says so too (`on_error: open`). A plugin
+    /// that decides who may pass must not call this.
+    pub fn may_fail_open(&mut self) {
+        setup::may_fail_open();
+    }
+}

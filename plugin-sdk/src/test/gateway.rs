@@ -1,0 +1,196 @@
+//! The gateway's side of a test: records what a plugin asks for and logs, and shows it exactly that much of a message.
+
+use std::cell::{Cell, RefCell};
+
+use super::message::{TestRequest, TestResponse, raw_values};
+use crate::Origin;
+use crate::host::{Host, Want, log::Level};
+use crate::wire::{self, Value};
+
+/// What a plugin asked for through [`Setup`](crate::Setup). Names are in the order of asking, those of headers in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// [`want_method`](crate::Setup::want_method)
+    pub method: bool,
+    /// [`want_scheme`](crate::Setup::want_scheme)
+    pub scheme: bool,
+    /// [`want_authority`](crate::Setup::want_authority)
+    pub authority: bool,
+    /// [`want_path`](crate::Setup::want_path)
+    pub path: bool,
+    /// [`want_client`](crate::Setup::want_client)
+    pub client: bool,
+    /// [`want_route`](crate::Setup::want_route)
+    pub route: bool,
+    /// [`want_request_id`](crate::Setup::want_request_id)
+    pub request_id: bool,
+    /// [`want_param`](crate::Setup::want_param)
+    pub params: Vec<String>,
+    /// [`want_request_header`](crate::Setup::want_request_header)
+    pub request_headers: Vec<String>,
+    /// [`want_response_header`](crate::Setup::want_response_header)
+    pub response_headers: Vec<String>,
+    /// [`want_attribute`](crate::Setup::want_attribute)
+    pub attributes: Vec<String>,
+    /// [`own_header`](crate::Setup::own_header)
+    pub owned_headers: Vec<String>,
+    /// [`may_fail_open`](crate::Setup::may_fail_open)
+    pub may_fail_open: bool,
+}
+
+/// A line that a plugin wrote to the gateway's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// What it says.
+    pub message: String,
+}
+
+#[derive(Default)]
+pub(super) struct TestGateway {
+    /// In the order of asking, without repeats: a key is a position here.
+    wants: RefCell<Vec<Want>>,
+    owned_headers: RefCell<Vec<String>>,
+    may_fail_open: Cell<bool>,
+    log: RefCell<Vec<LogLine>>,
+    /// The messages of the running exchange, for the calls of `exchange`.
+    request: RefCell<TestRequest>,
+    response_headers: RefCell<Vec<(String, Vec<u8>)>>,
+}
+
+impl TestGateway {
+    pub(super) fn asked(&self) -> Asked {
+        let mut asked = Asked {
+            owned_headers: self.owned_headers.borrow().clone(),
+            may_fail_open: self.may_fail_open.get(),
+            ..Asked::default()
+        };
+        for want in self.wants.borrow().iter().cloned() {
+            match want {
+                Want::Method => asked.method = true,
+                Want::Scheme => asked.scheme = true,
+                Want::Authority => asked.authority = true,
+                Want::Path => asked.path = true,
+                Want::Client => asked.client = true,
+                Want::Route => asked.route = true,
+                Want::RequestId => asked.request_id = true,
+                Want::Param(name) => asked.params.push(name),
+                Want::RequestHeader(name) => asked.request_headers.push(name),
+                Want::ResponseHeader(name) => asked.response_headers.push(name),
+                Want::Attribute(name) => asked.attributes.push(name),
+            }
+        }
+        asked
+    }
+
+    pub(super) fn log(&self) -> Vec<LogLine> {
+        self.log.borrow().clone()
+    }
+
+    /// Strip what clients may not send, as every listener does, and hold the rest for `exchange`.
+    pub(super) fn begin_request(&self, request: &mut TestRequest) {
+        // `_` counts as `-`: some upstreams take one for the other, and would trust a forged header.
+        let canonical = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+        let owned: Vec<_> = self.owned_headers.borrow().iter().map(|name| canonical(name)).collect();
+        request.headers.retain(|(name, _)| !owned.contains(&canonical(name)));
+        self.request.replace(request.clone());
+        self.response_headers.take();
+    }
+
+    pub(super) fn begin_response(&self, request: &TestRequest, response: &TestResponse) {
+        self.request.replace(request.clone());
+        self.response_headers.replace(response.headers.clone());
+    }
+
+    pub(super) fn request_head(&self, request: &TestRequest) -> wire::RequestHead {
+        let text = |text: &str| vec![text.as_bytes().to_vec()];
+        let values = self.values(|want| match want {
+            Want::Method => text(&request.method),
+            Want::Scheme => text(&request.scheme),
+            Want::Authority => text(&request.authority),
+            Want::Path => text(&request.target()),
+            Want::Client => text(&request.client),
+            Want::Route => text(&request.route),
+            Want::RequestId => text(&request.request_id),
+            Want::Param(name) => {
+                request.params.iter().filter(|(key, _)| key == name).flat_map(|(_, v)| text(v)).collect()
+            }
+            Want::RequestHeader(name) => raw_values(&request.headers, name),
+            Want::ResponseHeader(_) => Vec::new(),
+            Want::Attribute(name) => attribute(request, name),
+        });
+        wire::RequestHead { values }
+    }
+
+    pub(super) fn response_head(
+        &self,
+        request: &TestRequest,
+        response: &TestResponse,
+        kept: Option<Vec<u8>>,
+    ) -> wire::ResponseHead {
+        let values = self.values(|want| match want {
+            Want::ResponseHeader(name) => raw_values(&response.headers, name),
+            Want::Attribute(name) => attribute(request, name),
+            _ => Vec::new(),
+        });
+        let origin = match response.origin {
+            Origin::Upstream => wire::Origin::Upstream,
+            Origin::Filter => wire::Origin::Filter,
+            Origin::Gateway => wire::Origin::Gateway,
+        };
+        wire::ResponseHead { status: response.status, origin, values, kept }
+    }
+
+    /// Everything that was asked for, as far as `read` finds it in a message; none where it finds nothing.
+    fn values(&self, read: impl Fn(&Want) -> Vec<Vec<u8>>) -> Option<Vec<Value>> {
+        let wants = self.wants.borrow();
+        let keyed = (0..).zip(wants.iter());
+        let values: Vec<_> =
+            keyed.flat_map(|(key, want)| read(want).into_iter().map(move |value| (key, value))).collect();
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+impl Host for TestGateway {
+    fn want(&self, want: Want) -> u16 {
+        let key = position(&mut self.wants.borrow_mut(), want);
+        u16::try_from(key).expect("a plugin asks for no more than 65,536 things")
+    }
+
+    fn own_header(&self, name: &str) {
+        position(&mut self.owned_headers.borrow_mut(), name.to_ascii_lowercase());
+    }
+
+    fn may_fail_open(&self) {
+        self.may_fail_open.set(true);
+    }
+
+    fn request_header(&self, name: &str) -> Vec<Vec<u8>> {
+        raw_values(&self.request.borrow().headers, name)
+    }
+
+    fn response_header(&self, name: &str) -> Vec<Vec<u8>> {
+        raw_values(&self.response_headers.borrow(), name)
+    }
+
+    fn listener(&self) -> String {
+        self.request.borrow().listener.clone()
+    }
+
+    fn write(&self, level: Level, message: &str) {
+        self.log.borrow_mut().push(LogLine { level, message: message.to_owned() });
+    }
+}
+
+/// The position in the order of asking; asking twice gives the first again.
+fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
+    all.iter().position(|known| *known == one).unwrap_or_else(|| {
+        all.push(one);
+        all.len() - 1
+    })
+}
+
+fn attribute(request: &TestRequest, name: &str) -> Vec<Vec<u8>> {
+    request.attributes.get(name).map(|value| value.clone().into_bytes()).into_iter().collect()
+}

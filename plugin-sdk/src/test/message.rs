@@ -1,0 +1,202 @@
+//! The messages of a test: requests and responses as the gateway holds them, written in one line.
+
+use std::collections::BTreeMap;
+
+use crate::Origin;
+
+/// A request as the gateway holds it: what a test sends in, and what comes out after the edits.
+///
+/// ```
+/// use witgate_plugin::test::TestRequest;
+///
+/// let request = TestRequest::new("POST", "/users?full=1").header("x-tenant", "a").client("203.0.113.9").param("id", "42");
+/// assert_eq!((request.path.as_str(), request.query.as_deref()), ("/users", Some("full=1")));
+/// assert_eq!(request.value("X-Tenant"), Some("a"));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestRequest {
+    /// The method token.
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host and port.
+    pub authority: String,
+    /// The normalised path, without the query.
+    pub path: String,
+    /// The query, without `?`.
+    pub query: Option<String>,
+    /// The client's IP address.
+    pub client: String,
+    /// The name of the matched route.
+    pub route: String,
+    /// The value of `x-request-id`.
+    pub request_id: String,
+    /// The name of the listener.
+    pub listener: String,
+    /// What the route's path captured.
+    pub params: Vec<(String, String)>,
+    /// What filters have set.
+    pub attributes: BTreeMap<String, String>,
+    /// Header fields in order, names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The upstream that the plugin selected.
+    pub upstream: Option<String>,
+}
+
+impl Default for TestRequest {
+    /// `GET http://example.test/` of a client in a documentation network (RFC 5737).
+    fn default() -> Self {
+        TestRequest {
+            method: "GET".to_owned(),
+            scheme: "http".to_owned(),
+            authority: "example.test".to_owned(),
+            path: "/".to_owned(),
+            query: None,
+            client: "192.0.2.1".to_owned(),
+            route: "test".to_owned(),
+            request_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+            listener: "http".to_owned(),
+            params: Vec::new(),
+            attributes: BTreeMap::new(),
+            headers: Vec::new(),
+            upstream: None,
+        }
+    }
+}
+
+impl TestRequest {
+    /// A `GET` of a path with an optional query.
+    pub fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// A request of a path with an optional query.
+    ///
+    /// # Panics
+    ///
+    /// When the path does not begin with `/`: the gateway's normalised paths do.
+    #[track_caller]
+    pub fn new(method: &str, target: &str) -> Self {
+        assert!(target.starts_with('/'), "the path of a test request begins with `/`, unlike {target:?}");
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (target, None),
+        };
+        TestRequest { method: method.to_owned(), path: path.to_owned(), query, ..Self::default() }
+    }
+
+    /// Add a header field.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Set the client's IP address.
+    #[must_use]
+    pub fn client(mut self, client: &str) -> Self {
+        client.clone_into(&mut self.client);
+        self
+    }
+
+    /// Set host and port.
+    #[must_use]
+    pub fn authority(mut self, authority: &str) -> Self {
+        authority.clone_into(&mut self.authority);
+        self
+    }
+
+    /// Add what the route's path captured.
+    #[must_use]
+    pub fn param(mut self, name: &str, value: &str) -> Self {
+        self.params.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Set an attribute, as an earlier filter would.
+    #[must_use]
+    pub fn attribute(mut self, name: &str, value: &str) -> Self {
+        self.attributes.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The first value of a header, if it is UTF-8.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values(name).into_iter().next()
+    }
+
+    /// All values of a header that are UTF-8, in order.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        text_values(&self.headers, name)
+    }
+
+    /// Path and query as they stand in a request line.
+    pub fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// A response as the gateway holds it: what a test sends in, and what comes out after the edits.
+///
+/// ```
+/// use witgate_plugin::{Origin, test::TestResponse};
+///
+/// let response = TestResponse::new(502).origin(Origin::Gateway).header("content-type", "application/problem+json");
+/// assert_eq!(response.values("content-type"), ["application/problem+json"]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestResponse {
+    /// The status code.
+    pub status: u16,
+    /// Who made it.
+    pub origin: Origin,
+    /// Header fields in order, names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl TestResponse {
+    /// A response of the upstream.
+    pub fn new(status: u16) -> Self {
+        TestResponse { status, origin: Origin::Upstream, headers: Vec::new() }
+    }
+
+    /// Say who made it.
+    #[must_use]
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// Add a header field.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// The first value of a header, if it is UTF-8.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values(name).into_iter().next()
+    }
+
+    /// All values of a header that are UTF-8, in order.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        text_values(&self.headers, name)
+    }
+}
+
+/// The values of a field, byte for byte, as `exchange` gives them to plugins.
+pub(super) fn raw_values(headers: &[(String, Vec<u8>)], name: &str) -> Vec<Vec<u8>> {
+    headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone()).collect()
+}
+
+fn text_values<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Vec<&'a str> {
+    headers
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .filter_map(|(_, value)| str::from_utf8(value).ok())
+        .collect()
+}

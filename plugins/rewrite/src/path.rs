@@ -1,0 +1,116 @@
+//! `path: {strip_prefix, regex, add_prefix}`, applied in this order to the path without its query.
+
+use std::borrow::Cow;
+
+use regex_lite::{Captures, Regex};
+use serde::Deserialize;
+use witgate_plugin::Error;
+use witgate_plugin::config::{Piece, Template};
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    strip_prefix: Option<String>,
+    add_prefix: Option<String>,
+    regex: Option<RegexConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegexConfig {
+    #[serde(rename = "match")]
+    pattern: String,
+    replace: Template,
+}
+
+/// Prefixes have lost the slash at their end, so `/api` and `/api/` mean the same, and an absent one is empty.
+pub(crate) struct Rewrite {
+    strip_prefix: String,
+    regex: Option<(Regex, Vec<Part>)>,
+    add_prefix: String,
+}
+
+/// A piece of a replacement: text, or a group of the regex.
+enum Part {
+    Text(String),
+    Group(usize),
+}
+
+impl Config {
+    /// `None` when there is nothing to rewrite: then the path need not cross into the plugin.
+    pub(crate) fn check(self) -> Result<Option<Rewrite>, Error> {
+        let strip_prefix = check_prefix("strip_prefix", self.strip_prefix)?;
+        let add_prefix = check_prefix("add_prefix", self.add_prefix)?;
+        let regex = self.regex.map(RegexConfig::check).transpose()?;
+        let idle = strip_prefix.is_empty() && add_prefix.is_empty() && regex.is_none();
+        Ok((!idle).then_some(Rewrite { strip_prefix, regex, add_prefix }))
+    }
+}
+
+impl RegexConfig {
+    fn check(self) -> Result<(Regex, Vec<Part>), Error> {
+        let regex = Regex::new(&self.pattern).map_err(|why| Error::at("request.path.regex.match", why))?;
+        let part = |piece: &Piece| match piece {
+            Piece::Text(text) => check_text(text).map(|()| Part::Text(text.clone())),
+            Piece::Variable(name) => find_group(name, &regex).map(Part::Group),
+        };
+        let parts: Result<_, _> = self.replace.pieces().iter().map(part).collect();
+        let parts = parts.map_err(|why| Error::at("request.path.regex.replace", why))?;
+        Ok((regex, parts))
+    }
+}
+
+impl Rewrite {
+    /// The new path, if it differs.
+    pub(crate) fn apply(&self, old: &str) -> Option<String> {
+        // A prefix ends at a segment: `/api` is none of `/apix`.
+        let stripped = old.strip_prefix(&self.strip_prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let mut rest = Cow::Borrowed(stripped.unwrap_or(old));
+        if let Some((regex, parts)) = &self.regex {
+            rest = Cow::Owned(regex.replace_all(&rest, |found: &Captures<'_>| fill(parts, found)).into_owned());
+        }
+        let slash = if rest.starts_with('/') { "" } else { "/" };
+        let path = [&self.add_prefix, slash, &rest].concat();
+        (path != old).then_some(path)
+    }
+}
+
+/// A group that took no part in the match is empty.
+fn fill(parts: &[Part], found: &Captures<'_>) -> String {
+    let mut whole = String::new();
+    for part in parts {
+        whole.push_str(match part {
+            Part::Text(text) => text.as_str(),
+            Part::Group(group) => found.get(*group).map_or("", |group| group.as_str()),
+        });
+    }
+    whole
+}
+
+fn check_prefix(key: &str, prefix: Option<String>) -> Result<String, Error> {
+    let prefix = prefix.unwrap_or_else(|| "/".to_owned());
+    let fault = |why| Error::at(format!("request.path.{key}"), why);
+    if !prefix.starts_with('/') {
+        return Err(fault(format!("{prefix:?} must begin with `/`")));
+    }
+    check_text(&prefix).map_err(fault)?;
+    Ok(prefix.trim_end_matches('/').to_owned())
+}
+
+/// What may stand in a path as it is; RFC 3986 §3.3 wants the rest percent-encoded.
+fn check_text(text: &str) -> Result<(), String> {
+    match text.chars().find(|&c| !c.is_ascii_graphic() || "?#\\\"<>".contains(c)) {
+        Some(c) => Err(format!("{c:?} cannot stand in a path; percent-encode it")),
+        None => Ok(()),
+    }
+}
+
+/// `${capture.N}` and `${capture.NAME}` are groups of the regex.
+fn find_group(name: &str, regex: &Regex) -> Result<usize, String> {
+    let Some(group) = name.strip_prefix("capture.") else {
+        return Err(format!("`${{{name}}}` cannot stand here: only `${{capture.…}}` can"));
+    };
+    let by_number = || group.parse().ok().filter(|&number| number < regex.captures_len());
+    let by_name = || regex.capture_names().position(|known| known == Some(group));
+    by_name().or_else(by_number).ok_or_else(|| format!("`match` has no group `{group}`"))
+}

@@ -1,0 +1,25 @@
+//! End-to-end tests: the gateway as its users see it, over sockets, signals, exit codes and its log.
+//!
+//! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
+//! What a single room promises is tested in that room.
+
+mod bodies;
+mod cli;
+mod documents;
+mod faults;
+mod filters;
+mod forwarding;
+mod harness_itself;
+mod http2;
+mod limits;
+mod plugins;
+mod proxying;
+mod reload;
+mod routing;
+mod timeouts;
+mod upstreams;
+
+use harness::Binary;
+
+/// The gateway under test.
+const GATEWAY: Binary = Binary::new(env!("CARGO_BIN_EXE_witgate-under-test"), env!("CARGO_TARGET_TMPDIR"));

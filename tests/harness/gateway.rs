@@ -1,0 +1,257 @@
+//! The gateway as a process: started on a configuration, told by signals, watched through its log.
+//!
+//! Nothing of the gateway is linked into a test: what a test sees is what an operator sees.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::client::Client;
+use crate::http2::Http2;
+use crate::log::{Line, Log};
+use crate::within;
+
+/// The program under test, and where it may keep what outlives a test.
+#[derive(Clone, Copy)]
+pub struct Binary {
+    program: &'static str,
+    scratch: &'static str,
+    level: &'static str,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; -1 when a signal ended the process.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A running gateway. Dropping it kills the process, and shows its log when the test has failed.
+pub struct Gateway {
+    process: Child,
+    log: Log,
+    folder: TempDir,
+    binary: Binary,
+}
+
+impl Binary {
+    /// `program` is the binary; `scratch` a folder that all tests share, so that each plugin is compiled once a run and not once a test.
+    pub const fn new(program: &'static str, scratch: &'static str) -> Binary {
+        Binary { program, scratch, level: "info" }
+    }
+
+    /// The same program with another log level.
+    pub const fn with_level(self, level: &'static str) -> Binary {
+        Binary { level, ..self }
+    }
+
+    /// Start a gateway and wait until it serves.
+    pub async fn start(&self, config: impl Display) -> Gateway {
+        served(self.try_start(config).await)
+    }
+
+    /// Start a gateway that may refuse its configuration.
+    ///
+    /// # Errors
+    /// How it ended, when it never served.
+    pub async fn try_start(&self, config: impl Display) -> Result<Gateway, Output> {
+        let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+        self.write(folder.path(), &config.to_string());
+        let file = config_file(folder.path());
+        self.launch([OsStr::new("run"), "-c".as_ref(), file.as_ref()], folder).await
+    }
+
+    /// Start a gateway from flags in place of a file, and wait until it serves.
+    pub async fn start_with(&self, arguments: &[&str]) -> Gateway {
+        let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+        served(self.launch(["run"].iter().chain(arguments).map(OsStr::new), folder).await)
+    }
+
+    /// Start a gateway that must refuse this configuration, and see how it does.
+    pub async fn fails(&self, config: impl Display) -> Output {
+        self.on("run", config, &[]).await
+    }
+
+    /// Run a command on a configuration: `witgate COMMAND -c FILE ARGUMENTS`.
+    pub async fn on(&self, command: &str, config: impl Display, arguments: &[&str]) -> Output {
+        let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+        self.write(folder.path(), &config.to_string());
+        let file = config_file(folder.path());
+        let file = file.to_str().expect("temporary folders have plain names");
+        self.run(&[&[command, "-c", file], arguments].concat()).await
+    }
+
+    /// Run any command to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command().args(arguments).stdin(Stdio::null()).output();
+        let output = within("the command to end", output).await.expect("the program starts");
+        Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    async fn launch(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        folder: TempDir,
+    ) -> Result<Gateway, Output> {
+        let mut command = self.command();
+        command.args(arguments).args(["--format", "json"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the program starts");
+        let mut log = Log::follow(process.stderr.take().expect("stderr is piped"));
+        let serves = log.find_from(0, "that it serves", |line| line.message() == "ready").await.is_some();
+        let mut gateway = Gateway { process, log, folder, binary: *self };
+        if serves { Ok(gateway) } else { Err(gateway.ended().await) }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.program);
+        command.kill_on_drop(true);
+        for variable in ["WITGATE_CONFIG", "WITGATE_ADMIN_TOKEN", "RUST_LOG", "RUST_BACKTRACE"] {
+            command.env_remove(variable);
+        }
+        command.env("NO_COLOR", "1").env("WITGATE_LOG", self.level).env("XDG_STATE_HOME", self.scratch);
+        command
+    }
+
+    /// Write a configuration where a gateway finds it. It gets the shared `state_dir` unless it names one; the key stands last, so that
+    /// every line keeps its number.
+    fn write(&self, folder: &Path, config: &str) {
+        let shared = format!("\nstate_dir: {}/state\n", self.scratch);
+        let state_dir = if config.contains("state_dir:") { "" } else { &shared };
+        // In one step, as careful editors do: a gateway that reads at this moment sees the old file or the new one.
+        let draft = folder.join("gateway.yaml.new");
+        fs::write(&draft, format!("{config}{state_dir}")).expect("a temporary folder takes files");
+        fs::rename(draft, config_file(folder)).expect("a file can be renamed in its folder");
+    }
+}
+
+impl Gateway {
+    /// The address of a listener, from the log. After a reload: the latest of that name.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        let lines = self.log.lines();
+        let opened =
+            lines.iter().rev().find(|line| line.message() == "listening" && line.field("listener") == Some(name));
+        let address = opened.and_then(|line| line.field("address"));
+        let address = address.unwrap_or_else(|| panic!("no listener `{name}` in the log:\n{}", self.log.text()));
+        address.parse().expect("a listener logs its address")
+    }
+
+    /// The name of the listener that it opened first.
+    pub fn first_listener(&self) -> String {
+        let lines = self.log.lines();
+        let opened = lines.iter().find(|line| line.message() == "listening");
+        opened.and_then(|line| line.field("listener")).expect("a gateway that serves has a listener").to_owned()
+    }
+
+    /// A new HTTP/1.1 connection to the listener `http`.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.listener("http")).await
+    }
+
+    /// A new HTTP/2 connection to the listener `http`.
+    pub async fn http2(&self) -> Http2 {
+        Http2::connect(self.listener("http")).await
+    }
+
+    /// What it logged; a copy that follows on.
+    pub fn log(&self) -> Log {
+        self.log.clone()
+    }
+
+    /// Send a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the gateway is there");
+    }
+
+    /// Put another configuration in the place of the one it was started on. A signal makes it read it.
+    pub fn write_config(&self, config: impl Display) {
+        self.binary.write(self.folder.path(), &config.to_string());
+    }
+
+    /// Reload with another configuration; gives the generation that serves now.
+    ///
+    /// # Panics
+    /// When the gateway refuses it.
+    pub async fn reload(&mut self, config: impl Display) -> u64 {
+        let line = self.hang_up(config).await;
+        assert_eq!(line.message(), "reloaded", "{}", line.text);
+        line.number("generation").expect("a reload tells its generation")
+    }
+
+    /// Reload with a configuration that the gateway must refuse; gives the line that says why.
+    ///
+    /// # Panics
+    /// When the gateway takes it.
+    pub async fn reload_fails(&mut self, config: impl Display) -> Line {
+        let line = self.hang_up(config).await;
+        assert_eq!((line.message(), line.level()), ("reload failed", "ERROR"), "{}", line.text);
+        line
+    }
+
+    async fn hang_up(&mut self, config: impl Display) -> Line {
+        let before = self.log.len();
+        self.write_config(config);
+        self.signal(Signal::HUP);
+        let done = |line: &Line| matches!(line.message(), "reloaded" | "reload failed");
+        self.log.wait_from(before, "that the reload is over", done).await
+    }
+
+    /// Ask it to end, wait until it has, and tell how.
+    pub async fn stop(mut self) -> Output {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Wait until it has ended by itself.
+    pub async fn ended(&mut self) -> Output {
+        let status = within("the gateway to end", self.process.wait()).await.expect("the gateway is our child");
+        self.log.ended().await;
+        Output { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.log.text() }
+    }
+
+    /// Memory that it holds right now, in bytes (`VmRSS` of Linux).
+    pub fn memory_bytes(&self) -> usize {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).expect("the gateway runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells VmRSS");
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("VmRSS is a number of kB");
+        kib * 1024
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.process.id().expect("the gateway runs");
+        Pid::from_raw(id.cast_signed()).expect("no process has the number 0")
+    }
+}
+
+fn served(start: Result<Gateway, Output>) -> Gateway {
+    start.unwrap_or_else(|output| panic!("the gateway ended with {} before it served:\n{}", output.code, output.stderr))
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            #[allow(clippy::print_stderr, reason = "a failed test shows the gateway's log beside its own words")]
+            {
+                eprintln!("the gateway's log:\n{}", self.log.text());
+            }
+        }
+    }
+}
+
+fn config_file(folder: &Path) -> PathBuf {
+    folder.join("gateway.yaml")
+}

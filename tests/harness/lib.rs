@@ -1,0 +1,52 @@
+//! What end-to-end tests are written with: a scripted upstream, the gateway as a process, and clients that see every byte.
+//!
+//! A test reads as a sentence:
+//!
+//! ```ignore
+//! let origin = Upstream::echo().await;
+//! let gateway = GATEWAY.start(Config::to(&origin)).await;
+//! let answer = gateway.client().await.get("/users").await;
+//! assert_eq!(answer.status, 200);
+//! ```
+//!
+//! Rules: every socket has port 0; a test waits for events (a head that arrived, a line in the log, an end of stream) and never for
+//! time; whatever is dropped takes its processes and sockets with it. [`PATIENCE`] only turns a test that would hang into one that fails.
+//!
+//! What the gateway promises is asserted in `tests/e2e`, not here.
+
+mod config;
+mod echo;
+mod gateway;
+mod log;
+mod upstream;
+mod wire;
+
+mod client;
+mod http2;
+mod load;
+
+mod guests;
+
+pub use client::{Client, Response};
+pub use config::{Config, yaml};
+pub use echo::{Echo, sha256};
+pub use gateway::{Binary, Gateway, Output};
+pub use guests::{example, guest, guests};
+pub use http2::{Frames, Http2, Http2Response};
+pub use load::{Load, Tally};
+pub use log::{Line, Log};
+pub use upstream::{Exchange, Request, Upstream};
+pub use wire::{Body, Fields, Head, Wire, http};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long a test waits for something that must happen. Far above what any step takes, so that a slow machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Wait for `future`, which is `what` the panic names if it does not come within [`PATIENCE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}, and it did not come"))
+}
