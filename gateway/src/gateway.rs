@@ -21,14 +21,8 @@ pub struct Gateway {
     runtime: Arc<Runtime>,
     current: Arc<ArcSwap<Snapshot>>,
     workers: Vec<WorkerHandle>,
-    listening: BTreeMap<Arc<str>, Listening>,
-}
-
-/// A listener that is bound.
-struct Listening {
-    /// As configured; the port may be 0.
-    configured: SocketAddr,
-    bound: SocketAddr,
+    /// What is bound, by the listeners' names: the addresses as configured, where a port may be 0.
+    listening: BTreeMap<Arc<str>, SocketAddr>,
 }
 
 /// Why a gateway does not start, or does not change.
@@ -97,7 +91,7 @@ impl Gateway {
         let gone: Vec<Arc<str>> = self
             .listening
             .iter()
-            .filter(|(name, listening)| !kept(name, listening.configured))
+            .filter(|(name, address)| !kept(name, **address))
             .map(|(name, _)| name.clone())
             .collect();
         for name in gone {
@@ -113,13 +107,8 @@ impl Gateway {
         self.settle(|done| Order::Drain { done }, Some(deadline)).await
     }
 
-    /// Where it listens, by the listeners' names.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listening.iter().map(|(name, listening)| (&**name, listening.bound))
-    }
-
     fn is_bound(&self, listener: &Listener) -> bool {
-        self.listening.get(&listener.name).is_some_and(|listening| listening.configured == listener.address)
+        self.listening.get(&listener.name) == Some(&listener.address)
     }
 
     /// Hands each worker its socket of each listener.
@@ -131,8 +120,7 @@ impl Gateway {
                 worker.order(Order::Listen { listener, socket, permits });
             }
             tracing::info!(listener = &*listener.name, %address, "listening");
-            let listening = Listening { configured: listener.address, bound: address };
-            self.listening.insert(listener.name.clone(), listening);
+            self.listening.insert(listener.name.clone(), listener.address);
         }
     }
 

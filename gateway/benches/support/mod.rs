@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::runtime::LocalRuntime;
 use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy, native};
 use witgate::plugin::{
-    Attachment, CompileLimits, Declaration, EngineOptions, Isolation, Limits, Pool, Runtime, Version, WorkerGate,
+    Attachment, CompileLimits, Declaration, Digest, EngineOptions, Isolation, Limits, Pool, Runtime, Version,
+    WorkerGate,
 };
 
 /// One worker, and `builtin:rewrite`, compiled.
@@ -39,7 +40,8 @@ impl Bench {
         })
         .expect("an engine");
         let component = Version::builtin("rewrite").expect("a bundled plugin");
-        let version = Arc::new(tokio.block_on(Version::load(&runtime, component)).expect("it loads"));
+        let version =
+            Arc::new(tokio.block_on(Version::load(&runtime, component, Digest::of(component))).expect("it loads"));
         let gate = runtime.worker_gate();
         let connection = Rc::new(Connection::new("http".into(), IpAddr::V4(Ipv4Addr::LOCALHOST), "http"));
         Self { tokio, runtime, gate, version, connection }

@@ -141,7 +141,7 @@ impl PluginFilter {
             // `proxy/respond` logs it with the answer.
             return Verdict::Fail(FilterError { filter: plugin.to_owned(), failure });
         }
-        let version = self.attachment.declaration.version.label();
+        let version = self.attachment.declaration.version.digest().label();
         let request_id = exchange.request_id.to_str().unwrap_or_default();
         tracing::warn!(plugin, version, route = &*exchange.route, request_id, %failure, "a plugin failed open");
         Verdict::Next

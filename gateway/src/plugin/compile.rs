@@ -15,6 +15,7 @@ use tokio::process::Command;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::digest::Digest;
 use super::failure::LoadError;
 use super::settings::code_settings;
 
@@ -48,9 +49,9 @@ impl Compiler {
         &self,
         engine: &Engine,
         component: &[u8],
-        digest: &[u8; 32],
+        digest: Digest,
     ) -> Result<Component, LoadError> {
-        let path = self.cache_dir.join(format!("{}-{}.cwasm", hex(digest), self.compatibility));
+        let path = self.cache_dir.join(format!("{digest}-{}.cwasm", self.compatibility));
         if path.exists() {
             match deserialize(engine, &path) {
                 Ok(component) => return Ok(component),
@@ -63,7 +64,7 @@ impl Compiler {
         let code = self.run_child(component).await?;
         self.store(&path, &code)
             .map_err(|error| LoadError::Cache { path: self.cache_dir.display().to_string(), error })?;
-        tracing::debug!(sha256 = hex(digest), elapsed = ?started.elapsed(), code_bytes = code.len(), "compiled");
+        tracing::debug!(sha256 = %digest, elapsed = ?started.elapsed(), code_bytes = code.len(), "compiled");
         deserialize(engine, &path).map_err(|error| LoadError::Compile(format!("{error:#}")))
     }
 
@@ -159,15 +160,6 @@ fn limit_self(arguments: &[String]) -> wasmtime::Result<()> {
     setrlimit(Resource::Core, limit(0))?;
     nice(10)?;
     Ok(())
-}
-
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes what is written");
-        text
-    })
 }
 
 /// The hidden command of the binary that ends in [`compile_child`].

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::digest::Digest;
+
 /// A call that gave no verdict. The instance it ran on is gone.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -81,7 +83,7 @@ pub enum LoadError {
     #[error("the component has {size_bytes} bytes, more than `runtime.component` allows ({max_bytes})")]
     TooLarge { size_bytes: u64, max_bytes: u64 },
     #[error("its sha256 is {found}, the configuration pins {pinned}")]
-    Digest { found: String, pinned: String },
+    Digest { found: Digest, pinned: Digest },
     #[error("{0}")]
     NotAComponent(&'static str),
     #[error("cannot be compiled: {0}")]

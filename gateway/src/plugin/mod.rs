@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! settings     of the one wasmtime engine, and the clock that ends endless loops
+//! digest       what a component is known by
 //! compile      component -> machine code, in a child process with limits, cached by digest
 //! engine       engine, linker, compiler: what all plugins of a process share
 //! version      compiled component -> checked exports: which hooks, which rights
@@ -19,6 +20,7 @@
 
 mod settings;
 mod clock;
+mod digest;
 mod compile;
 mod engine;
 mod version;
@@ -43,6 +45,7 @@ pub use bindings::witgate::plugin::types;
 pub(crate) use compile::CHILD_COMMAND;
 pub use compile::{CompileLimits, compile_child};
 pub use declaration::{Declaration, Isolation, Limits};
+pub use digest::Digest;
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;

@@ -4,20 +4,19 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::builtin;
-use super::compile::hex;
+use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
 use super::host::State;
 
 /// One compiled component. Declarations and snapshots share it.
 pub struct Version {
-    digest: [u8; 32],
+    digest: Digest,
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
     hooks: BTreeSet<Hook>,
@@ -64,11 +63,11 @@ impl Version {
         })
     }
 
-    /// Compiles the component, or finds its code in the cache, and checks what it exports.
+    /// Compiles the component, or finds its code in the cache, and checks what it exports. `digest` is the component's.
     ///
     /// # Errors
     /// Any [`LoadError`] but the reading ones.
-    pub async fn load(runtime: &Runtime, component: &[u8]) -> Result<Self, LoadError> {
+    pub async fn load(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Self, LoadError> {
         if !component.starts_with(b"\0asm") {
             return Err(LoadError::NotAComponent(
                 "it is not WebAssembly (the bytes `\\0asm` are missing at its start)",
@@ -79,8 +78,7 @@ impl Version {
                 "it is a core WebAssembly file, not a component (build it with `--target wasm32-wasip2`)",
             ));
         }
-        let digest: [u8; 32] = Sha256::digest(component).into();
-        let compiled = runtime.compiler.compile(&runtime.engine, component, &digest).await?;
+        let compiled = runtime.compiler.compile(&runtime.engine, component, digest).await?;
         let hooks = check_exports(runtime, &compiled)?;
         let imports_exchange = imports(runtime, &compiled).any(|name| name.starts_with(EXCHANGE));
         let instance_pre =
@@ -102,13 +100,8 @@ impl Version {
         Ok(Self { digest, instance_pre, exports, hooks, imports_exchange })
     }
 
-    pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
-    }
-
-    /// The first 12 hex digits of the digest: what logs and metrics call the version.
-    pub fn label(&self) -> String {
-        hex(&self.digest[..6])
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     pub fn has(&self, hook: Hook) -> bool {
@@ -118,7 +111,10 @@ impl Version {
 
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Version").field("label", &self.label()).field("hooks", &self.hooks).finish_non_exhaustive()
+        f.debug_struct("Version")
+            .field("label", &self.digest.label())
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::HeaderName;
-use sha2::{Digest, Sha256};
 
 use super::Snapshot;
 use crate::config::model::{self as config, Config, PluginSource};
 use crate::config::{At, Fault};
 use crate::filter::{Filter, OnError, PluginFilter, Policy};
-use crate::plugin::{Attachment, Declaration, Failure, Isolation, Limits, LoadError, Runtime, Version};
+use crate::plugin::{Attachment, Declaration, Digest, Failure, Isolation, Limits, LoadError, Runtime, Version};
 
 /// The plugins of the snapshot that is being built.
 pub(super) struct Plugins<'b> {
@@ -57,11 +56,11 @@ impl<'b> Plugins<'b> {
 
     /// Loads every declared plugin. A component that several declare, or that the previous snapshot runs, is loaded once.
     pub(super) async fn load(&mut self, faults: &mut Vec<Fault>) {
-        let mut versions: HashMap<[u8; 32], Arc<Version>> = self
+        let mut versions: HashMap<Digest, Arc<Version>> = self
             .previous
             .into_iter()
             .flat_map(|previous| &previous.plugins)
-            .map(|old| (*old.version.digest(), old.version.clone()))
+            .map(|old| (old.version.digest(), old.version.clone()))
             .collect();
         for (name, raw) in &self.config.plugins {
             match self.version(raw, &mut versions).await {
@@ -135,23 +134,22 @@ impl<'b> Plugins<'b> {
     async fn version(
         &self,
         raw: &config::Plugin,
-        versions: &mut HashMap<[u8; 32], Arc<Version>>,
+        versions: &mut HashMap<Digest, Arc<Version>>,
     ) -> Result<Arc<Version>, LoadError> {
         let component: Cow<'static, [u8]> = match &raw.source {
             PluginSource::Builtin(name) => Version::builtin(name)?.into(),
             PluginSource::File(path) => Version::read(path, self.config.runtime.component.0)?.into(),
         };
-        let digest: [u8; 32] = Sha256::digest(&component).into();
-        if let Some(pinned) = raw.sha256
+        let digest = Digest::of(&component);
+        if let Some(pinned) = raw.sha256.map(Digest::from)
             && pinned != digest
         {
-            let hex = |digest: [u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            return Err(LoadError::Digest { found: hex(digest), pinned: hex(pinned) });
+            return Err(LoadError::Digest { found: digest, pinned });
         }
         if let Some(version) = versions.get(&digest) {
             return Ok(version.clone());
         }
-        let version = Arc::new(Version::load(self.runtime, &component).await?);
+        let version = Arc::new(Version::load(self.runtime, &component, digest).await?);
         versions.insert(digest, version.clone());
         Ok(version)
     }
