@@ -1,7 +1,12 @@
 //! Control plane: what tells a running gateway to change, and where it keeps what must outlive it.
 
+mod operator;
 mod signals;
 mod state_dir;
 
+pub use operator::{
+    Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
+    SwapSource,
+};
 pub use signals::{Signal, Signals};
 pub use state_dir::{StateDir, StateDirError};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::grants::Grants;
 use super::version::Version;
 
 /// A plugin as the configuration declares it. Pools and attachments belong to one declaration.
@@ -12,6 +13,7 @@ pub struct Declaration {
     pub version: Arc<Version>,
     pub isolation: Isolation,
     pub limits: Limits,
+    pub grants: Arc<Grants>,
 }
 
 /// Whether requests may meet on an instance.

@@ -51,9 +51,9 @@ impl Instance {
         gate: &WorkerGate,
         overtime: Arc<AtomicUsize>,
     ) -> Result<Self, Failure> {
-        let Declaration { name, version, limits, .. } = declaration;
+        let Declaration { name, version, limits, grants, .. } = declaration;
         let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(name.clone(), budget, limits.memory_bytes, limits.log_lines);
+        let state = State::new(name.clone(), budget, limits, grants.clone());
         let mut store = Store::new(version.instance_pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.reply_bytes);

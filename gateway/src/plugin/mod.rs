@@ -9,6 +9,7 @@
 //! compile      component -> machine code, in a child process with limits, cached by digest
 //! engine       engine, linker, compiler: what all plugins of a process share
 //! version      compiled component -> checked exports: which hooks, which rights
+//! grants       what of the configuration its guests may use
 //! declaration  a version under a name, with limits: what configurations declare as a plugin
 //! attachment   a declaration on a route with a config; `setup` is what it asks for, `configure` makes it
 //! pool         per worker: instances of one declaration, checked out for one call
@@ -24,6 +25,7 @@ mod digest;
 mod compile;
 mod engine;
 mod version;
+mod grants;
 mod declaration;
 mod attachment;
 mod setup;
@@ -49,6 +51,7 @@ pub use digest::Digest;
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
+pub use grants::Grants;
 pub use host::View;
 pub use pool::Pool;
 pub use setup::{Setup, Want};

@@ -9,6 +9,9 @@ pub struct Setup {
     wants: Vec<Want>,
     /// Request headers that only this attachment may write.
     pub owned_headers: Vec<HeaderName>,
+    /// Largest body that `whole-request` and `whole-response` take; `None` where nothing was said.
+    pub buffer_request_bytes: Option<u32>,
+    pub buffer_response_bytes: Option<u32>,
     pub may_fail_open: bool,
 }
 

@@ -174,7 +174,9 @@ impl<'b> Plugins<'b> {
                 && old.isolation == isolation
                 && old.limits == limits
         });
-        old.cloned().unwrap_or_else(|| Arc::new(Declaration { name: name.into(), version, isolation, limits }))
+        old.cloned().unwrap_or_else(|| {
+            Arc::new(Declaration { name: name.into(), version, isolation, limits, grants: Arc::default() })
+        })
     }
 
     fn source_fault(&self, name: &str, error: &LoadError) -> Fault {

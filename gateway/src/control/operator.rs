@@ -1,0 +1,180 @@
+//! What an operator may ask of a running gateway: the port between the admin API and the gateway, which implements it.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+/// A running gateway, as the admin API sees it. Every mutation names who wants it.
+pub trait Operator: Send + Sync + 'static {
+    fn status(&self) -> Status;
+
+    /// Whether requests are served: false while draining.
+    fn is_ready(&self) -> bool;
+
+    /// Declared plugins in the order of their names.
+    fn plugins(&self) -> Vec<PluginStatus>;
+
+    /// Routes, upstreams and the whole configuration with secrets masked, as the configuration writes them.
+    fn routes(&self) -> serde_json::Value;
+    fn upstreams(&self) -> serde_json::Value;
+
+    /// Puts another version in a plugin's place, at once or by degrees.
+    fn swap(&self, swap: Swap) -> Answer<'_, SwapReport>;
+
+    /// Makes the candidate of a canary or shadow run the stable version.
+    fn promote(&self, plugin: String, actor: String) -> Answer<'_, SwapReport>;
+
+    /// Ends a canary or shadow run; without one, goes back to the version before.
+    fn rollback(&self, plugin: String, actor: String) -> Answer<'_, SwapReport>;
+
+    /// Ends an override: the plugin serves what the configuration says again.
+    fn reset(&self, plugin: String, actor: String) -> Answer<'_, SwapReport>;
+
+    /// Reads the configuration again. Gives the generation that serves now.
+    fn reload(&self, actor: String) -> Answer<'_, u64>;
+
+    /// Stops accepting and ends the process when nothing is in flight any more.
+    fn drain(&self, actor: String);
+
+    /// All metrics in Prometheus's text format (version 0.0.4).
+    fn metrics(&self) -> String;
+
+    /// What happens from now on.
+    fn events(&self) -> broadcast::Receiver<Event>;
+}
+
+/// An operation under way.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, OperationError>> + Send + 'a>>;
+
+/// A wish to swap a plugin's version.
+#[derive(Debug, Clone)]
+pub struct Swap {
+    pub plugin: String,
+    pub from: SwapSource,
+    /// The only digest that may be taken: needed for a plugin that is pinned.
+    pub sha256: Option<[u8; 32]>,
+    pub mode: SwapMode,
+    /// The name of the token, or of the source of the command.
+    pub actor: String,
+    pub reason: Option<String>,
+}
+
+/// Where the new version comes from.
+#[derive(Debug, Clone)]
+pub enum SwapSource {
+    /// As the configuration writes it: `builtin:NAME`, `file:PATH`, `https:…`.
+    Source(String),
+    /// The component itself.
+    Component(Bytes),
+}
+
+/// How the new version takes over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SwapMode {
+    Now,
+    /// Serves a share of requests, 0 to 100 percent; the evidence decides how it ends.
+    Canary {
+        percent: f64,
+        /// What keeps a client on one version, as `hash_on` writes it (`header:NAME`, `cookie:NAME`, `client-ip`).
+        sticky: Option<String>,
+    },
+    /// Runs on copies of the heads, and only what it says is compared.
+    Shadow,
+}
+
+/// What a swap came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct SwapReport {
+    pub plugin: String,
+    /// The digest that serves now, or that the canary runs.
+    pub sha256: String,
+    pub previous_sha256: Option<String>,
+    /// `serving`, `canary`, `shadow`, `unchanged`.
+    pub state: &'static str,
+    pub generation: u64,
+    /// Interfaces that the new version imports and the old one did not; and the other way round.
+    pub rights_gained: Vec<String>,
+    pub rights_lost: Vec<String>,
+    pub took_ms: f64,
+}
+
+/// Why an operation was not carried out. Nothing has changed then.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OperationError {
+    #[error("no plugin is called `{0}`")]
+    UnknownPlugin(String),
+    /// Something about the request is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The plugin was refused: by its pin, by a limit, by its own `configure`.
+    #[error("{0}")]
+    Refused(String),
+    /// Another operation is under way, or there is nothing to promote or roll back.
+    #[error("{0}")]
+    Conflict(String),
+    /// The configuration forbids it (`admin.overrides: deny`).
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("the gateway is draining")]
+    Draining,
+    #[error("{0}")]
+    Failed(String),
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub generation: u64,
+    pub ready: bool,
+    pub uptime: Duration,
+    pub workers: usize,
+    pub config_source: String,
+    /// Of the last reload, when it failed.
+    pub last_reload_error: Option<String>,
+    pub plugins: Vec<PluginStatus>,
+}
+
+/// A declared plugin: what serves, what is on trial, and who decided so.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginStatus {
+    pub name: String,
+    /// As the configuration writes it.
+    pub source: String,
+    pub sha256: String,
+    /// `config` or `override`.
+    pub decided_by: &'static str,
+    pub r#override: Option<OverrideStatus>,
+    pub previous_sha256: Option<String>,
+    pub isolation: &'static str,
+    pub hooks: Vec<&'static str>,
+    /// Interfaces that the component imports.
+    pub imports: Vec<String>,
+    pub attachments: usize,
+    /// A canary or shadow run, with its evidence so far.
+    pub rollout: Option<serde_json::Value>,
+    /// The last one that ended, with its evidence and how it was judged.
+    pub last_rollout: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct OverrideStatus {
+    pub sha256: String,
+    pub actor: String,
+    /// RFC 3339.
+    pub since: String,
+    pub reason: Option<String>,
+}
+
+/// Something that happened, for `/api/events`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    /// `reload`, `swap`, `rollout`, `rollback`, `drain` …
+    pub kind: &'static str,
+    /// RFC 3339.
+    pub time: String,
+    #[serde(flatten)]
+    pub detail: serde_json::Map<String, serde_json::Value>,
+}

@@ -1,0 +1,39 @@
+//! What an instance may grow to.
+
+use wasmtime::ResourceLimiter;
+
+use crate::plugin::failure::LimitHit;
+
+/// The memory of one instance, over all its linear memories (`limits.memory`).
+pub(in crate::plugin) struct MemoryCap {
+    pub(in crate::plugin) bytes: usize,
+    bytes_max: usize,
+}
+
+impl MemoryCap {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes: 0, bytes_max }
+    }
+}
+
+impl ResourceLimiter for MemoryCap {
+    fn memory_growing(&mut self, current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.bytes + (desired - current);
+        if bytes > self.bytes_max {
+            let detail = format!("the guest asked for {bytes} bytes, {} are allowed", self.bytes_max);
+            return Err(wasmtime::Error::new(LimitHit { name: "limits.memory", detail }));
+        }
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS_MAX {
+            let detail = format!("the guest asked for {desired} elements, {TABLE_ELEMENTS_MAX} are allowed");
+            return Err(wasmtime::Error::new(LimitHit { name: "table elements", detail }));
+        }
+        Ok(true)
+    }
+}
+
+const TABLE_ELEMENTS_MAX: usize = 20_000;
