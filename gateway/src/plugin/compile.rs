@@ -18,6 +18,7 @@ use wasmtime::component::Component;
 use super::digest::Digest;
 use super::failure::LoadError;
 use super::settings::code_settings;
+use super::shelf::Shelf;
 
 /// What compiling one component may use.
 #[derive(Debug, Clone)]
@@ -31,17 +32,17 @@ pub struct CompileLimits {
 /// Finds compiled code, or has it made.
 pub(super) struct Compiler {
     program: PathBuf,
-    cache_dir: PathBuf,
+    code: Shelf,
     limits: CompileLimits,
     /// Names the engine's settings: code made under others does not fit.
     compatibility: String,
 }
 
 impl Compiler {
-    pub(super) fn new(engine: &Engine, program: PathBuf, cache_dir: PathBuf, limits: CompileLimits) -> Self {
+    pub(super) fn new(engine: &Engine, program: PathBuf, code: Shelf, limits: CompileLimits) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Self { program, cache_dir, limits, compatibility: format!("{:016x}", hasher.finish()) }
+        Self { program, code, limits, compatibility: format!("{:016x}", hasher.finish()) }
     }
 
     /// The compiled component, from the cache when it is there and whole.
@@ -51,10 +52,14 @@ impl Compiler {
         component: &[u8],
         digest: Digest,
     ) -> Result<Component, LoadError> {
-        let path = self.cache_dir.join(format!("{digest}-{}.cwasm", self.compatibility));
+        let name = format!("{digest}-{}.cwasm", self.compatibility);
+        let path = self.code.path(&name);
         if path.exists() {
             match deserialize(engine, &path) {
-                Ok(component) => return Ok(component),
+                Ok(component) => {
+                    self.code.touch(&name);
+                    return Ok(component);
+                }
                 Err(error) => {
                     tracing::warn!(%error, path = %path.display(), "compiled code cannot be used; compiling anew")
                 }
@@ -62,8 +67,7 @@ impl Compiler {
         }
         let started = std::time::Instant::now();
         let code = self.run_child(component).await?;
-        self.store(&path, &code)
-            .map_err(|error| LoadError::Cache { path: self.cache_dir.display().to_string(), error })?;
+        self.code.put(&name, &code).map_err(|error| LoadError::Cache { path: path.display().to_string(), error })?;
         tracing::debug!(sha256 = %digest, elapsed = ?started.elapsed(), code_bytes = code.len(), "compiled");
         deserialize(engine, &path).map_err(|error| LoadError::Compile(format!("{error:#}")))
     }
@@ -110,22 +114,12 @@ impl Compiler {
             ))),
         }
     }
-
-    /// Writes beside the final name and renames: a reader sees all of the code or none.
-    fn store(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.cache_dir)?;
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(code)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    }
 }
 
 /// The one place that trusts bytes on disk as machine code.
 #[allow(unsafe_code, reason = "wasmtime cannot check machine code; the folder is the gateway's alone (mode 0700)")]
 fn deserialize(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the file was written by `store` into a folder that only this user may write, and is replaced, never changed.
+    // SAFETY: the file was written by `compile` into a folder that only this user may write, and is replaced, never changed.
     unsafe { Component::deserialize_file(engine, path) }
 }
 

@@ -6,6 +6,7 @@
 //! ```text
 //! settings     of the one wasmtime engine, and the clock that ends endless loops
 //! digest       what a component is known by
+//! library      components kept by digest, and which served last (`shelf`: files that are whole or not there)
 //! compile      component -> machine code, in a child process with limits, cached by digest
 //! engine       engine, linker, compiler: what all plugins of a process share
 //! version      compiled component -> checked exports: which hooks, which rights
@@ -22,6 +23,8 @@
 mod settings;
 mod clock;
 mod digest;
+mod shelf;
+mod library;
 mod compile;
 mod engine;
 mod version;
@@ -47,12 +50,13 @@ pub use bindings::witgate::plugin::types;
 pub(crate) use compile::CHILD_COMMAND;
 pub use compile::{CompileLimits, compile_child};
 pub use declaration::{Declaration, Isolation, Limits};
-pub use digest::Digest;
+pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
 pub use grants::Grants;
 pub use host::View;
+pub use library::{Library, LibraryError};
 pub use pool::Pool;
 pub use setup::{Setup, Want};
 pub use version::{Hook, Version};
