@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::config::model::Config;
 use crate::config::{Document, Faults, Loaded};
 use crate::control::{StateDir, StateDirError};
+use crate::outbound::Trust;
 use crate::plugin::{CompileLimits, EngineOptions, Runtime};
 use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
 use crate::snapshot::{self, BuildError, Listener, Snapshot};
@@ -169,6 +170,7 @@ fn plugin_runtime(config: &Config, program: PathBuf) -> Result<Runtime, GatewayE
             memory_bytes: config.runtime.compile_memory.0,
             parallel: PARALLEL_COMPILES_MAX,
         },
+        trust: Trust::default(),
     };
     Runtime::new(options).map_err(|error| GatewayError::Engine(format!("{error:#}")))
 }

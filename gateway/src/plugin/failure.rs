@@ -78,6 +78,14 @@ pub(super) struct LimitHit {
 pub enum LoadError {
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: std::io::Error },
+    #[error("cannot fetch {url}: {error}")]
+    Fetch { url: String, error: String },
+    #[error(
+        "{source_name} comes over a network and proves nothing: pin it (`sha256`) or name who signs it (`public_key`)"
+    )]
+    Unproved { source_name: String },
+    #[error("its signature {signature} is not by `public_key`: {error}")]
+    Signature { signature: String, error: String },
     #[error("no bundled plugin is called `{name}`; there are: {known}")]
     UnknownBuiltin { name: String, known: String },
     #[error("the component has {size_bytes} bytes, more than `runtime.component` allows ({max_bytes})")]
@@ -98,4 +106,11 @@ pub enum LoadError {
     World(String),
     #[error("the compiled code cannot be kept in {path}: {error}")]
     Cache { path: String, error: std::io::Error },
+}
+
+impl LoadError {
+    /// Whether the source could not be reached, so that nothing is known about what it would have given.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Fetch { .. })
+    }
 }

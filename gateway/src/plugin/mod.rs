@@ -6,7 +6,8 @@
 //! ```text
 //! settings     of the one wasmtime engine, and the clock that ends endless loops
 //! digest       what a component is known by
-//! library      components kept by digest, and which served last (`shelf`: files that are whole or not there)
+//! source       where a component comes from, and what it must prove; `fetch` gets it
+//! library      components kept by digest, and which served last (`records`, on a `shelf` of whole files)
 //! compile      component -> machine code, made once and kept by digest
 //! child        the process that compiles, with its limits
 //! engine       engine, linker, compiler: what all plugins of a process share
@@ -25,8 +26,11 @@
 mod settings;
 mod clock;
 mod digest;
-mod shelf;
+mod source;
+mod fetch;
 mod library;
+mod records;
+mod shelf;
 mod compile;
 mod child;
 mod engine;
@@ -60,6 +64,7 @@ pub use declaration::{Declaration, Isolation, Limits};
 pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
+pub use fetch::Delivery;
 pub use gate::WorkerGate;
 pub use grants::Grants;
 pub use host::View;
@@ -68,4 +73,5 @@ pub use outline::Outline;
 pub use pool::Pool;
 pub use rights::{Capability, Rights};
 pub use setup::{Setup, Want};
+pub use source::{Proof, PublicKey, PublicKeyError, Source, SourceError};
 pub use version::{Hook, Version};
