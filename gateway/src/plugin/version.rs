@@ -31,6 +31,18 @@ pub enum Hook {
     Response,
 }
 
+impl Hook {
+    pub const ALL: [Self; 2] = [Self::Request, Self::Response];
+
+    /// As metrics and reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
 /// Where the exports stand in the component, so that instances need no look-up by name.
 pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
