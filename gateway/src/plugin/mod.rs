@@ -10,7 +10,8 @@
 //! compile      component -> machine code, made once and kept by digest
 //! child        the process that compiles, with its limits
 //! engine       engine, linker, compiler: what all plugins of a process share
-//! version      compiled component -> checked exports: which hooks, which rights
+//! contract     the versions of the WIT package that are spoken here, and what each interface needs
+//! version      compiled component -> checked exports (`outline`): which hooks, which rights
 //! grants       what of the configuration its guests may use
 //! declaration  a version under a name, with limits: what configurations declare as a plugin
 //! attachment   a declaration on a route with a config; `setup` is what it asks for, `configure` makes it
@@ -32,6 +33,9 @@ mod library;
 mod compile;
 mod child;
 mod engine;
+mod contract;
+mod outline;
+mod rights;
 mod version;
 mod grants;
 mod declaration;
@@ -73,7 +77,9 @@ pub use host::View;
 pub use lane::{Lane, Side, TrialSide};
 pub use lease::{Lease, Parked};
 pub use library::{Library, LibraryError};
+pub use outline::Outline;
 pub use pool::Pool;
+pub use rights::{Capability, Rights};
 pub use setup::{Setup, Want};
 pub use stats::{BUCKETS, Comparison, HookTotals, InstanceState, Outcome, Registry, Stats, Totals, bucket_bound};
 pub use version::{Hook, Version};
