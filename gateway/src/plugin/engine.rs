@@ -16,6 +16,7 @@ use super::gate::WorkerGate;
 use super::host::State;
 use super::library::Library;
 use super::settings::{code_settings, pool_settings};
+use super::stats::Registry;
 use crate::outbound::{Fetcher, Trust};
 
 /// How the engine is set up; fixed for the life of the process.
@@ -44,6 +45,8 @@ pub struct Runtime {
     pub(super) clock: Arc<Clock>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
+    /// What all pools count.
+    pub(super) registry: Arc<Registry>,
 }
 
 impl Runtime {
@@ -61,7 +64,16 @@ impl Runtime {
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
         let trust = options.trust;
-        Ok(Self { engine, linker, library, trust, compiler, clock, attachment_ids: AtomicU32::new(1) })
+        Ok(Self {
+            engine,
+            linker,
+            library,
+            trust,
+            compiler,
+            clock,
+            attachment_ids: AtomicU32::new(1),
+            registry: Arc::default(),
+        })
     }
 
     /// Components that were loaded before, and which of them served last.
@@ -76,6 +88,11 @@ impl Runtime {
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone())
+        WorkerGate::new(self.clock.clone(), self.registry.clone())
+    }
+
+    /// The counters of all plugins.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 }

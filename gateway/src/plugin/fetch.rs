@@ -125,7 +125,7 @@ impl Runtime {
 }
 
 impl Delivery {
-    pub(super) fn of(component: Bytes) -> Self {
+    pub fn of(component: Bytes) -> Self {
         Self { digest: Digest::of(&component), component }
     }
 }

@@ -1,12 +1,10 @@
 //! A version: a component that was compiled and found fit, with what its exports and imports say about its rights.
 
 use std::fmt;
-use std::path::Path;
 
 use wasmtime::component::InstancePre;
 
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
-use super::builtin;
 use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
@@ -52,30 +50,6 @@ pub(super) struct Exports {
 }
 
 impl Version {
-    /// Reads a component's bytes: at most `bytes_max`, and only a component.
-    ///
-    /// # Errors
-    /// [`LoadError::Read`], [`LoadError::TooLarge`], [`LoadError::NotAComponent`].
-    pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
-        let fail = |error| LoadError::Read { path: path.display().to_string(), error };
-        let size_bytes = std::fs::metadata(path).map_err(fail)?.len();
-        if size_bytes > bytes_max {
-            return Err(LoadError::TooLarge { size_bytes, max_bytes: bytes_max });
-        }
-        std::fs::read(path).map_err(fail)
-    }
-
-    /// The bytes of a bundled component.
-    ///
-    /// # Errors
-    /// [`LoadError::UnknownBuiltin`].
-    pub fn builtin(name: &str) -> Result<&'static [u8], LoadError> {
-        builtin::component(name).ok_or_else(|| LoadError::UnknownBuiltin {
-            name: name.to_owned(),
-            known: builtin::names().collect::<Vec<_>>().join(", "),
-        })
-    }
-
     /// Compiles the component, or finds its code in the cache, and checks what it exports. `digest` is the component's.
     ///
     /// # Errors
