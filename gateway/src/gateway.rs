@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
-use crate::config::model::Config;
+use crate::config::model as config;
 use crate::config::{Document, Faults, Loaded};
 use crate::control::{StateDir, StateDirError};
 use crate::outbound::Trust;
@@ -51,7 +51,8 @@ impl Gateway {
     /// # Errors
     /// Any [`GatewayError`]; nothing is left behind.
     pub async fn start(loaded: &Loaded, program: PathBuf) -> Result<Self, GatewayError> {
-        let runtime = Arc::new(plugin_runtime(&loaded.config, program)?);
+        let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?;
+        let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, state_dir.path(), program)?);
         let snapshot = Arc::new(build(loaded, None, &runtime).await?);
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let sockets = bind(&snapshot.listeners, workers_wanted)?;
@@ -70,7 +71,8 @@ impl Gateway {
     /// # Errors
     /// Any [`GatewayError`] but the binding ones.
     pub async fn check(loaded: &Loaded, program: PathBuf) -> Result<(), GatewayError> {
-        let runtime = plugin_runtime(&loaded.config, program)?;
+        let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?;
+        let runtime = plugin_runtime(&loaded.config.runtime, state_dir.path(), program)?;
         build(loaded, None, &runtime).await.map(drop)
     }
 
@@ -158,17 +160,21 @@ fn bind(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<(Arc<Listener
         .collect()
 }
 
-fn plugin_runtime(config: &Config, program: PathBuf) -> Result<Runtime, GatewayError> {
-    let state_dir = StateDir::open(config.state_dir.as_deref())?;
+/// The engine of plugins. `state_dir` belongs to this user alone.
+pub(crate) fn plugin_runtime(
+    config: &config::Runtime,
+    state_dir: &Path,
+    program: PathBuf,
+) -> Result<Runtime, GatewayError> {
     let options = EngineOptions {
-        slots: config.runtime.slots,
-        state_dir: state_dir.path().to_owned(),
-        cache_bytes: config.runtime.cache.0,
+        slots: config.slots,
+        state_dir: state_dir.to_owned(),
+        cache_bytes: config.cache.0,
         compiler: program,
         compile_limits: CompileLimits {
-            timeout: config.runtime.compile_timeout,
-            memory_bytes: config.runtime.compile_memory.0,
-            parallel: config.runtime.parallel_compiles,
+            timeout: config.compile_timeout,
+            memory_bytes: config.compile_memory.0,
+            parallel: config.parallel_compiles,
         },
         trust: Trust::default(),
     };

@@ -3,6 +3,9 @@
 mod run;
 mod validate;
 
+mod plugin;
+mod inspect;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
 use crate::gateway::GatewayError;
-use crate::plugin;
+use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::telemetry::{self, LogFormat};
 
 /// An API gateway that people extend with WebAssembly components.
@@ -56,8 +59,11 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// What concerns one plugin.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
-    #[command(name = plugin::CHILD_COMMAND, hide = true)]
+    #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent { limits: Vec<String> },
 }
 
@@ -73,7 +79,8 @@ pub fn main() -> ExitCode {
     };
     let format = arguments.format;
     match arguments.command {
-        Command::CompileComponent { limits } => plugin::compile_child(&limits),
+        Command::Plugin(command) => plugin::run(&command, format),
+        Command::CompileComponent { limits } => compile_child(&limits),
         Command::Schema => {
             print(&format!("{:#}", config::schema()));
             ExitCode::SUCCESS

@@ -13,6 +13,7 @@
 //! engine       engine, linker, compiler: what all plugins of a process share
 //! contract     the versions of the WIT package that are spoken here, and what each interface needs
 //! version      compiled component -> checked exports (`outline`): which hooks, which rights
+//! inspect      what can be told of a component without serving it
 //! grants       what of the configuration its guests may use
 //! declaration  a version under a name, with limits: what configurations declare as a plugin
 //! attachment   a declaration on a route with a config; `setup` is what it asks for, `configure` makes it
@@ -41,6 +42,7 @@ mod contract;
 mod outline;
 mod rights;
 mod version;
+mod inspect;
 mod grants;
 mod declaration;
 mod attachment;
@@ -79,6 +81,7 @@ pub use fetch::Delivery;
 pub use gate::WorkerGate;
 pub use grants::Grants;
 pub use host::View;
+pub use inspect::Inspection;
 pub use lane::{Lane, Side, TrialSide};
 pub use lease::{Lease, Parked};
 pub use library::{Library, LibraryError};

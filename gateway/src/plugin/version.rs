@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
+use super::bindings::exports::witgate::plugin::{describe, lifecycle, request_hook, response_hook};
 use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
@@ -18,7 +18,6 @@ pub struct Version {
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
     rights: Rights,
-    is_described: bool,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
 }
@@ -45,16 +44,23 @@ impl Hook {
 /// Where the exports stand in the component, so that instances need no look-up by name.
 pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) describe: Option<describe::GuestIndices>,
     pub(super) request_hook: Option<request_hook::GuestIndices>,
     pub(super) response_hook: Option<response_hook::GuestIndices>,
 }
 
 impl Version {
-    /// Compiles the component, or finds its code in the cache, and checks what it exports. `digest` is the component's.
+    /// Compiles the component, or finds its code in the cache, and checks that it fits. `digest` is the component's.
     ///
     /// # Errors
-    /// Any [`LoadError`] but the reading ones.
+    /// Any [`LoadError`] but those about sources.
     pub async fn load(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Self, LoadError> {
+        let compiled = Self::compile(runtime, component, digest).await?;
+        Self::fit(runtime, &compiled, digest)
+    }
+
+    /// The first half of [`Self::load`].
+    pub(super) async fn compile(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Component, LoadError> {
         if !component.starts_with(b"\0asm") {
             return Err(LoadError::NotAComponent(
                 "it is not WebAssembly (the bytes `\\0asm` are missing at its start)",
@@ -65,19 +71,21 @@ impl Version {
                 "it is a core WebAssembly file, not a component (build it with `--target wasm32-wasip2`)",
             ));
         }
-        let compiled = runtime.compiler.compile(&runtime.engine, component, digest).await?;
-        let outline = Outline::of(&runtime.engine, &compiled);
-        if !outline.faults.is_empty() {
-            return Err(LoadError::World(outline.faults.join("; it ")));
-        }
-        let Outline { rights, is_described, .. } = outline;
-        let imports_exchange = rights.imports.contains("exchange");
-        // What is linked under a known name may still have another shape than the component wants.
-        let instance_pre =
-            runtime.linker.instantiate_pre(&compiled).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        runtime.compiler.compile(&runtime.engine, component, digest).await
+    }
+
+    /// The second half of [`Self::load`]: names everything that is missing or unknown.
+    pub(super) fn fit(runtime: &Runtime, compiled: &Component, digest: Digest) -> Result<Self, LoadError> {
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
+        let Outline { rights, is_described, faults, .. } = Outline::of(&runtime.engine, compiled);
+        if !faults.is_empty() {
+            return Err(LoadError::World(faults.join("; it ")));
+        }
+        // What is linked under a known name may still have another shape than the component wants.
+        let instance_pre = runtime.linker.instantiate_pre(compiled).map_err(world)?;
         let exports = Exports {
             lifecycle: lifecycle::GuestIndices::new(&instance_pre).map_err(world)?,
+            describe: is_described.then(|| describe::GuestIndices::new(&instance_pre)).transpose().map_err(world)?,
             request_hook: rights
                 .hooks
                 .contains(&Hook::Request)
@@ -91,7 +99,8 @@ impl Version {
                 .transpose()
                 .map_err(world)?,
         };
-        Ok(Self { digest, instance_pre, exports, rights, is_described, imports_exchange })
+        let imports_exchange = rights.imports.contains("exchange");
+        Ok(Self { digest, instance_pre, exports, rights, imports_exchange })
     }
 
     pub fn digest(&self) -> Digest {
