@@ -1,9 +1,11 @@
 //! Control plane: what tells a running gateway to change, and where it keeps what must outlive it.
 
 mod operator;
+mod admin;
 mod signals;
 mod state_dir;
 
+pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
 pub use operator::{
     Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
     SwapSource,
