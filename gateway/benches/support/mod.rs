@@ -54,6 +54,8 @@ impl Bench {
             deadline: Duration::from_millis(10),
             timeout: Duration::from_secs(5),
             instances: 8,
+            parked: 256,
+            body_bytes: 1 << 20,
             reply_bytes: 1 << 20,
             log_lines: 100,
         };

@@ -36,6 +36,10 @@ pub struct Limits {
     pub timeout: Duration,
     /// Instances of one worker.
     pub instances: usize,
+    /// Instances of one worker that hold a body until it is over; not counted among `instances`.
+    pub parked: usize,
+    /// The largest body that is collected for the plugin, whatever it asks for.
+    pub body_bytes: usize,
     /// Bytes that one call may hand to the host: edits, reply, log lines.
     pub reply_bytes: usize,
     /// Lines of log a second.

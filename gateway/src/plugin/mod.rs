@@ -14,6 +14,8 @@
 //! attachment   a declaration on a route with a config; `setup` is what it asks for, `configure` makes it
 //! pool         per worker: instances of one declaration, checked out for one call
 //! instance     one store and one component instance; what a call costs stands there
+//! body_hooks   its calls that see bodies, whole or piece by piece
+//! parked       an instance that stays with a body until that is over
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
 //! failure      what can go wrong, by kind
@@ -33,6 +35,8 @@ mod configure;
 
 mod pool;
 mod instance;
+mod body_hooks;
+mod parked;
 mod budget;
 mod gate;
 mod host;
@@ -43,7 +47,7 @@ pub mod builtin;
 
 pub use attachment::Attachment;
 pub use bindings::exports::witgate::plugin::{request_hook, response_hook};
-pub use bindings::witgate::plugin::types;
+pub use bindings::witgate::plugin::{body_types, types};
 pub(crate) use compile::CHILD_COMMAND;
 pub use compile::{CompileLimits, compile_child};
 pub use declaration::{Declaration, Isolation, Limits};
@@ -53,6 +57,7 @@ pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
 pub use grants::Grants;
 pub use host::View;
+pub use parked::Parked;
 pub use pool::Pool;
 pub use setup::{Setup, Want};
 pub use version::{Hook, Version};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::attachment::Attachment;
+use super::bindings::witgate::plugin::body_types::{WholeRequestVerdict, WholeResponseVerdict};
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
 use super::declaration::{Declaration, Isolation};
 use super::failure::Failure;
@@ -22,6 +23,8 @@ pub struct Pool {
     #[allow(clippy::vec_box, reason = "an instance is moved at each call, and is some hundred bytes")]
     idle: RefCell<Vec<Box<Instance>>>,
     live: Cell<usize>,
+    /// Instances that hold bodies; they are not among the live ones.
+    pub(super) parked: Cell<usize>,
     /// Calls of this pool that are past their first slice.
     overtime: Arc<AtomicUsize>,
     /// Ids of the attachments that still exist, ascending, and how often that changed.
@@ -36,6 +39,7 @@ impl Pool {
             gate,
             idle: RefCell::default(),
             live: Cell::new(0),
+            parked: Cell::new(0),
             overtime: Arc::default(),
             attachments: RefCell::new(Rc::default()),
             retirements: Cell::new(0),
@@ -88,9 +92,43 @@ impl Pool {
         Ok(verdict)
     }
 
+    /// Runs the hook of an attachment over a request with its whole body.
+    ///
+    /// # Errors
+    /// As [`Self::on_request`].
+    pub async fn on_whole_request(
+        &self,
+        attachment: &Attachment,
+        head: RequestHead<'_>,
+        body: &[u8],
+        view: Option<&View>,
+    ) -> Result<WholeRequestVerdict, Failure> {
+        let mut lease = self.check_out(attachment).await?;
+        let verdict = lease.instance().on_whole_request(attachment, head, body, view).await?;
+        self.check_in(lease).await;
+        Ok(verdict)
+    }
+
+    /// Runs the hook of an attachment over a response with its whole body.
+    ///
+    /// # Errors
+    /// As [`Self::on_request`].
+    pub async fn on_whole_response(
+        &self,
+        attachment: &Attachment,
+        head: ResponseHead<'_>,
+        body: &[u8],
+        view: Option<&View>,
+    ) -> Result<WholeResponseVerdict, Failure> {
+        let mut lease = self.check_out(attachment).await?;
+        let verdict = lease.instance().on_whole_response(attachment, head, body, view).await?;
+        self.check_in(lease).await;
+        Ok(verdict)
+    }
+
     /// An instance that knows the attachment. Only the common case is written out here; the others are boxed, so that
     /// they take no room in the future of every call.
-    async fn check_out(&self, attachment: &Attachment) -> Result<Lease<'_>, Failure> {
+    pub(super) async fn check_out(&self, attachment: &Attachment) -> Result<Lease<'_>, Failure> {
         if self.overtime.load(Ordering::Relaxed) < LONG_CALLS_MAX
             && let Some(instance) = self.idle.borrow_mut().pop_if(|instance| instance.knows(attachment))
         {
@@ -108,15 +146,21 @@ impl Pool {
         if !lease.instance().knows(attachment) {
             lease.instance().configure(attachment).await?;
         }
-        // A plugin that is spinning already queues before it starts: otherwise each of many calls that arrive at once
-        // would first burn its first slice, one after the other, with everybody else waiting. Nothing else may be waited
-        // for with the permit in hand, or two such calls could wait for each other.
+        self.admit(lease.instance()).await?;
+        Ok(lease)
+    }
+
+    /// Waits until the next call of an instance may start. A plugin that is spinning already queues before it starts:
+    /// otherwise each of many calls that arrive at once would first burn its first slice, one after the other, with
+    /// everybody else waiting. Nothing else may be waited for with the permit in hand, or two such calls could wait
+    /// for each other.
+    pub(super) async fn admit(&self, instance: &mut Instance) -> Result<(), Failure> {
         if self.overtime.load(Ordering::Relaxed) >= LONG_CALLS_MAX {
             let timeout = self.declaration.limits.timeout;
             let permit = tokio::time::timeout(timeout, self.gate.permits.acquire()).await;
-            lease.instance().admit(permit.map_err(|_| Failure::Timeout(timeout))?);
+            instance.admit(permit.map_err(|_| Failure::Timeout(timeout))?);
         }
-        Ok(lease)
+        Ok(())
     }
 
     async fn instantiate(&self) -> Result<Lease<'_>, Failure> {
@@ -134,7 +178,16 @@ impl Pool {
         Ok(lease)
     }
 
-    async fn check_in(&self, mut lease: Lease<'_>) {
+    /// Counts an instance that was parked among those that serve calls again, if there is room.
+    pub(super) fn readmit(&self, instance: Box<Instance>) -> Option<Lease<'_>> {
+        if self.live.get() >= self.declaration.limits.instances {
+            return None;
+        }
+        self.live.set(self.live.get() + 1);
+        Some(Lease { instance: Some(instance), live: &self.live })
+    }
+
+    pub(super) async fn check_in(&self, mut lease: Lease<'_>) {
         let instance = lease.instance();
         instance.uses += 1;
         if self.declaration.isolation == Isolation::Fresh || instance.uses >= USES_MAX {
@@ -166,14 +219,19 @@ impl Pool {
 }
 
 /// An instance on loan for one call. Dropped with the instance in it, whatever the reason, the instance is gone.
-struct Lease<'p> {
+pub(super) struct Lease<'p> {
     instance: Option<Box<Instance>>,
     live: &'p Cell<usize>,
 }
 
 impl Lease<'_> {
-    fn instance(&mut self) -> &mut Instance {
+    pub(super) fn instance(&mut self) -> &mut Instance {
         self.instance.as_mut().expect("a lease holds its instance until check-in")
+    }
+
+    /// Takes the instance for something else than a call.
+    pub(super) fn take(mut self) -> Box<Instance> {
+        self.instance.take().expect("a lease holds its instance until check-in")
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
+use super::bindings::exports::witgate::plugin::{
+    lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
+};
 use super::builtin;
 use super::digest::Digest;
 use super::engine::Runtime;
@@ -29,6 +31,10 @@ pub struct Version {
 pub enum Hook {
     Request,
     Response,
+    RequestBody,
+    ResponseBody,
+    WholeRequest,
+    WholeResponse,
 }
 
 /// Where the exports stand in the component, so that instances need no look-up by name.
@@ -36,6 +42,10 @@ pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
     pub(super) request_hook: Option<request_hook::GuestIndices>,
     pub(super) response_hook: Option<response_hook::GuestIndices>,
+    pub(super) request_body: Option<request_body::GuestIndices>,
+    pub(super) response_body: Option<response_body::GuestIndices>,
+    pub(super) whole_request: Option<whole_request::GuestIndices>,
+    pub(super) whole_response: Option<whole_response::GuestIndices>,
 }
 
 impl Version {
@@ -83,20 +93,7 @@ impl Version {
         let imports_exchange = imports(runtime, &compiled).any(|name| name.starts_with(EXCHANGE));
         let instance_pre =
             runtime.linker.instantiate_pre(&compiled).map_err(|error| LoadError::World(format!("{error:#}")))?;
-        let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
-        let exports = Exports {
-            lifecycle: lifecycle::GuestIndices::new(&instance_pre).map_err(world)?,
-            request_hook: hooks
-                .contains(&Hook::Request)
-                .then(|| request_hook::GuestIndices::new(&instance_pre))
-                .transpose()
-                .map_err(world)?,
-            response_hook: hooks
-                .contains(&Hook::Response)
-                .then(|| response_hook::GuestIndices::new(&instance_pre))
-                .transpose()
-                .map_err(world)?,
-        };
+        let exports = Exports::find(&instance_pre, &hooks).map_err(|error| LoadError::World(format!("{error:#}")))?;
         Ok(Self { digest, instance_pre, exports, hooks, imports_exchange })
     }
 
@@ -106,6 +103,25 @@ impl Version {
 
     pub fn has(&self, hook: Hook) -> bool {
         self.hooks.contains(&hook)
+    }
+}
+
+impl Exports {
+    fn find(component: &InstancePre<State>, hooks: &BTreeSet<Hook>) -> wasmtime::Result<Self> {
+        /// Only what is exported can be found.
+        fn of<T>(exported: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<Option<T>> {
+            exported.then(find).transpose()
+        }
+        let has = |hook| hooks.contains(&hook);
+        Ok(Self {
+            lifecycle: lifecycle::GuestIndices::new(component)?,
+            request_hook: of(has(Hook::Request), || request_hook::GuestIndices::new(component))?,
+            response_hook: of(has(Hook::Response), || response_hook::GuestIndices::new(component))?,
+            request_body: of(has(Hook::RequestBody), || request_body::GuestIndices::new(component))?,
+            response_body: of(has(Hook::ResponseBody), || response_body::GuestIndices::new(component))?,
+            whole_request: of(has(Hook::WholeRequest), || whole_request::GuestIndices::new(component))?,
+            whole_response: of(has(Hook::WholeResponse), || whole_response::GuestIndices::new(component))?,
+        })
     }
 }
 
@@ -136,9 +152,8 @@ fn check_exports(runtime: &Runtime, component: &Component) -> Result<BTreeSet<Ho
     for name in &ours {
         match name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
             Some(("lifecycle", version)) if fits(version) => lifecycle = true,
-            Some(("request-hook", version)) if fits(version) => drop(hooks.insert(Hook::Request)),
-            Some(("response-hook", version)) if fits(version) => drop(hooks.insert(Hook::Response)),
             Some(("describe", version)) if fits(version) => {}
+            Some((name, version)) if fits(version) && hook_of(name).is_some() => hooks.extend(hook_of(name)),
             _ => {
                 return Err(LoadError::World(format!(
                     "it exports `{name}`, which this gateway does not know (it speaks {PACKAGE}*@{SPOKEN}.x)"
@@ -150,16 +165,29 @@ fn check_exports(runtime: &Runtime, component: &Component) -> Result<BTreeSet<Ho
         return Err(LoadError::World(format!("it does not export `{PACKAGE}lifecycle@{SPOKEN}.0`")));
     }
     if hooks.is_empty() {
-        return Err(LoadError::World(format!(
-            "it exports no hook: neither `{PACKAGE}request-hook` nor `{PACKAGE}response-hook`"
-        )));
+        let known: Vec<_> = HOOKS.iter().map(|(name, _)| *name).collect();
+        return Err(LoadError::World(format!("it exports no hook ({PACKAGE}…): {}", known.join(", "))));
     }
     Ok(hooks)
+}
+
+fn hook_of(interface: &str) -> Option<Hook> {
+    HOOKS.iter().find(|(name, _)| *name == interface).map(|(_, hook)| *hook)
 }
 
 fn fits(version: &str) -> bool {
     version.strip_prefix(SPOKEN).is_some_and(|rest| rest.starts_with('.'))
 }
+
+/// The interfaces that are hooks.
+const HOOKS: [(&str, Hook); 6] = [
+    ("request-hook", Hook::Request),
+    ("response-hook", Hook::Response),
+    ("request-body", Hook::RequestBody),
+    ("response-body", Hook::ResponseBody),
+    ("whole-request", Hook::WholeRequest),
+    ("whole-response", Hook::WholeResponse),
+];
 
 const PACKAGE: &str = "witgate:plugin/";
 const EXCHANGE: &str = "witgate:plugin/exchange@";

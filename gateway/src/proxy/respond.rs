@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::identity::X_REQUEST_ID;
 use crate::filter::{FilterError, Reply};
+use crate::message::BodyFault;
 use crate::message::path::PathError;
 use crate::plugin::Failure;
-use crate::upstream::{BodyFault, SendError};
+use crate::upstream::SendError;
 
 /// Why a request was not answered by its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +120,7 @@ fn upstream_told(error: &SendError) -> Told {
                 BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 BodyFault::Idle => StatusCode::REQUEST_TIMEOUT,
                 BodyFault::Gone => StatusCode::BAD_REQUEST,
+                BodyFault::BrokenOff => StatusCode::INTERNAL_SERVER_ERROR,
             };
             Told { status, detail: format!("the request's body failed: {fault}"), proxy_status: None }
         }
