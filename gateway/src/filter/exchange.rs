@@ -1,5 +1,6 @@
 //! A request and its response while they pass the chain: what filters read and change.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,6 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
+use tokio::time::Instant;
+
+use super::FilterError;
 use crate::message::Body;
 use crate::plugin::Pool;
 
@@ -28,14 +32,42 @@ pub struct Exchange {
     /// What filters told each other: name, and text or JSON.
     pub attributes: Vec<(Box<str>, Box<str>)>,
     pub forwarding: Forwarding,
+    /// On its way to the upstream; a filter may wrap it, or put another in its place.
+    pub request_body: Body,
 
     pub response: ResponseHead,
+    /// On its way to the client, as `request_body`.
+    pub response_body: Body,
+
+    /// When the response's head is due, and every body that is collected before it.
+    pub deadline: Instant,
 
     /// This worker's plugin instances, by the snapshot's order of declarations.
     pub pools: Rc<[Rc<Pool>]>,
     /// Where in the chain the running filter stands; the chain sets it.
     pub(super) position: usize,
     kept: Vec<(usize, Vec<u8>)>,
+    /// There once a filter watches the request's body.
+    report: Option<BodyReport>,
+}
+
+/// What filters of the request's body tell while it is on its way: by then it has left the exchange.
+#[derive(Clone, Default)]
+pub(super) struct BodyReport(Rc<RefCell<Report>>);
+
+#[derive(Default)]
+struct Report {
+    kept: Vec<(usize, Vec<u8>)>,
+    broken_off: Option<BrokenOff>,
+}
+
+/// Why a filter broke the request's body off.
+#[derive(Debug)]
+pub enum BrokenOff {
+    /// To give this answer.
+    Answered(Reply),
+    /// It failed.
+    Failed(FilterError),
 }
 
 /// What all requests of a connection share.
@@ -101,10 +133,10 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Puts the reply in the place of the response, and returns its body.
-    pub fn install(self, exchange: &mut Exchange, origin: Origin) -> Body {
+    /// Puts the reply in the place of the response.
+    pub fn install(self, exchange: &mut Exchange, origin: Origin) {
         exchange.response = ResponseHead { status: self.status, headers: self.headers, origin };
-        Body::Full(self.body)
+        exchange.response_body = Body::Full(self.body);
     }
 }
 
@@ -121,10 +153,14 @@ impl Exchange {
             params: Vec::new(),
             attributes: Vec::new(),
             forwarding: Forwarding::Route,
+            request_body: Body::Empty,
             response: ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), origin: Origin::Gateway },
+            response_body: Body::Empty,
+            deadline: Instant::now(),
             pools,
             position: 0,
             kept: Vec::new(),
+            report: None,
         }
     }
 
@@ -153,5 +189,36 @@ impl Exchange {
 
     pub(super) fn kept(&self) -> Option<&[u8]> {
         self.kept.iter().find(|(at, _)| *at == self.position).map(|(_, bytes)| bytes.as_slice())
+    }
+
+    /// Where a filter of the request's body tells what it comes to know.
+    pub(super) fn body_report(&mut self) -> BodyReport {
+        self.report.get_or_insert_default().clone()
+    }
+
+    /// Takes up what filters of the request's body have handed to their response hooks so far.
+    pub(super) fn take_up_report(&mut self) {
+        let Some(report) = &self.report else { return };
+        let kept = std::mem::take(&mut report.0.borrow_mut().kept);
+        for (position, bytes) in kept {
+            self.kept.retain(|(at, _)| *at != position);
+            self.kept.push((position, bytes));
+        }
+    }
+
+    /// Why the request's body was broken off, if a filter did it. To everybody else it is only a body that failed.
+    pub fn take_broken_off(&mut self) -> Option<BrokenOff> {
+        self.report.as_ref()?.0.borrow_mut().broken_off.take()
+    }
+}
+
+impl BodyReport {
+    /// As [`Exchange::keep`], for the filter at `position`.
+    pub(super) fn keep(&self, position: usize, bytes: Vec<u8>) {
+        self.0.borrow_mut().kept.push((position, bytes));
+    }
+
+    pub(super) fn break_off(&self, why: BrokenOff) {
+        self.0.borrow_mut().broken_off = Some(why);
     }
 }

@@ -52,6 +52,8 @@ pub enum BodyError {
     Idle(Duration),
     #[error(transparent)]
     Connection(#[from] hyper::Error),
+    #[error("the body was not over when the request's time was")]
+    Late,
     /// Why is known to whoever put the filter there.
     #[error("a filter broke the body off")]
     BrokenOff,
@@ -62,8 +64,8 @@ pub enum BodyError {
 pub enum BodyFault {
     #[error("it has more bytes than the limit allows")]
     TooLarge,
-    #[error("it stood still for too long")]
-    Idle,
+    #[error("it took too long")]
+    Slow,
     #[error("its sender went away")]
     Gone,
     #[error("a filter broke it off")]
@@ -74,7 +76,7 @@ impl BodyError {
     pub fn fault(&self) -> BodyFault {
         match self {
             Self::TooLarge => BodyFault::TooLarge,
-            Self::Idle(_) => BodyFault::Idle,
+            Self::Idle(_) | Self::Late => BodyFault::Slow,
             Self::Connection(_) => BodyFault::Gone,
             Self::BrokenOff => BodyFault::BrokenOff,
         }

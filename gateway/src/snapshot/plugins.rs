@@ -169,8 +169,8 @@ impl<'b> Plugins<'b> {
             deadline: raw.limits.deadline,
             timeout: raw.limits.timeout,
             instances: raw.limits.instances,
-            parked: 256,
-            body_bytes: 1 << 20,
+            parked: raw.limits.parked,
+            body_bytes: raw.limits.body.in_memory(),
             reply_bytes: raw.limits.reply.in_memory(),
             log_lines: raw.limits.log_lines,
         };

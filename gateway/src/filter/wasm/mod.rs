@@ -1,5 +1,8 @@
 //! A plugin on a route, as a filter: passes what the plugin asked for, applies what it answers, and rules what its
-//! failure means.
+//! failure means. What it does to bodies stands in `bodies` and `transform`.
+
+mod bodies;
+mod transform;
 
 use std::sync::Arc;
 
@@ -24,6 +27,9 @@ pub struct PluginFilter {
     request_wants: Box<[(u16, Want)]>,
     response_wants: Box<[(u16, Want)]>,
     wants_client: bool,
+    /// Whether it exports a hook that sees bodies of requests, or of responses.
+    sees_request_bodies: bool,
+    sees_response_bodies: bool,
 }
 
 /// What each kind of failure means; a limit that is hit is always closed.
@@ -46,6 +52,7 @@ impl PluginFilter {
     /// `pool` is the declaration's place among the snapshot's plugins.
     pub fn new(attachment: Arc<Attachment>, pool: usize, policy: Policy) -> Self {
         let wants: Vec<(u16, Want)> = attachment.setup.wants().map(|(key, want)| (key, want.clone())).collect();
+        let has = |hook| attachment.declaration.version.has(hook);
         let of = |kind: fn(&Want) -> bool| wants.iter().filter(|(_, want)| kind(want)).cloned().collect();
         Self {
             pool,
@@ -53,36 +60,45 @@ impl PluginFilter {
             request_wants: of(|want| !matches!(want, Want::ResponseHeader(_))),
             response_wants: of(|want| matches!(want, Want::ResponseHeader(_) | Want::Attribute(_))),
             wants_client: wants.iter().any(|(_, want)| *want == Want::Client),
+            sees_request_bodies: has(Hook::WholeRequest) || has(Hook::RequestBody),
+            sees_response_bodies: has(Hook::WholeResponse) || has(Hook::ResponseBody),
             attachment,
         }
     }
 
     async fn request(&self, exchange: &mut Exchange) -> Verdict {
-        match self.call_request(exchange).await {
+        let verdict = match self.call_request(exchange).await {
             Ok(verdict) => verdict,
             Err(failure) => self.failed(failure, exchange),
+        };
+        match verdict {
+            Verdict::Next if self.sees_request_bodies => Box::pin(self.request_body(exchange)).await,
+            verdict => verdict,
         }
     }
 
     async fn response(&self, exchange: &mut Exchange) -> Verdict {
-        match self.call_response(exchange).await {
+        exchange.take_up_report();
+        let verdict = match self.call_response(exchange).await {
             Ok(verdict) => verdict,
             Err(failure) => self.failed(failure, exchange),
+        };
+        match verdict {
+            Verdict::Next if self.sees_response_bodies => Box::pin(self.response_body(exchange)).await,
+            verdict => verdict,
         }
     }
 
     async fn call_request(&self, exchange: &mut Exchange) -> Result<Verdict, Failure> {
+        if !self.attachment.declaration.version.has(Hook::Request) {
+            return Ok(Verdict::Next);
+        }
         let pool = exchange.pools[self.pool].clone();
         let view = self.view(exchange);
         let verdict = {
-            let client;
-            let mut values: Values<'_> = SmallVec::new();
-            if !self.request_wants.is_empty() {
-                client = self.wants_client.then(|| exchange.client.to_string());
-                request_values(&self.request_wants, exchange, client.as_deref().unwrap_or_default(), &mut values);
-            }
-            let head = types::RequestHead { values: (!values.is_empty()).then_some(&values[..]) };
-            pool.on_request(&self.attachment, head, view.as_ref()).await?
+            let mut client = None;
+            let values = self.request_values(exchange, &mut client);
+            pool.on_request(&self.attachment, request_head(&values), view.as_ref()).await?
         };
         match verdict {
             types::RequestVerdict::Next(edits) => {
@@ -94,22 +110,14 @@ impl PluginFilter {
     }
 
     async fn call_response(&self, exchange: &mut Exchange) -> Result<Verdict, Failure> {
+        if !self.attachment.declaration.version.has(Hook::Response) {
+            return Ok(Verdict::Next);
+        }
         let pool = exchange.pools[self.pool].clone();
         let view = self.view(exchange);
         let verdict = {
-            let mut values: Values<'_> = SmallVec::new();
-            response_values(&self.response_wants, exchange, &mut values);
-            let head = types::ResponseHead {
-                status: exchange.response.status.as_u16(),
-                origin: match exchange.response.origin {
-                    Origin::Upstream => types::Origin::Upstream,
-                    Origin::Filter => types::Origin::Filter,
-                    Origin::Gateway => types::Origin::Gateway,
-                },
-                values: (!values.is_empty()).then_some(&values[..]),
-                kept: exchange.kept(),
-            };
-            pool.on_response(&self.attachment, head, view.as_ref()).await?
+            let values = self.response_values(exchange);
+            pool.on_response(&self.attachment, response_head(exchange, &values), view.as_ref()).await?
         };
         match verdict {
             types::ResponseVerdict::Next(edits) => {
@@ -118,6 +126,22 @@ impl PluginFilter {
             }
             types::ResponseVerdict::Respond(answer) => reply(answer).map(Verdict::Respond),
         }
+    }
+
+    /// What the guest asked for of a request. `client` holds the text of its address meanwhile.
+    fn request_values<'e>(&'e self, exchange: &'e Exchange, client: &'e mut Option<String>) -> Values<'e> {
+        let mut values: Values<'_> = SmallVec::new();
+        if !self.request_wants.is_empty() {
+            *client = self.wants_client.then(|| exchange.client.to_string());
+            request_values(&self.request_wants, exchange, client.as_deref().unwrap_or_default(), &mut values);
+        }
+        values
+    }
+
+    fn response_values<'e>(&'e self, exchange: &'e Exchange) -> Values<'e> {
+        let mut values: Values<'_> = SmallVec::new();
+        response_values(&self.response_wants, exchange, &mut values);
+        values
     }
 
     /// The copy behind `exchange`, for components that import it only.
@@ -139,7 +163,7 @@ impl PluginFilter {
         } == OnError::Open;
         if !open {
             // `proxy/respond` logs it with the answer.
-            return Verdict::Fail(FilterError { filter: plugin.to_owned(), failure });
+            return Verdict::Fail(FilterError::Failed { filter: plugin.to_owned(), failure });
         }
         let version = self.attachment.declaration.version.digest().label();
         let request_id = exchange.request_id.to_str().unwrap_or_default();
@@ -154,7 +178,7 @@ impl Filter for PluginFilter {
     }
 
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
-        if self.attachment.declaration.version.has(Hook::Request) {
+        if self.sees_request_bodies || self.attachment.declaration.version.has(Hook::Request) {
             Step::Later(Box::pin(self.request(exchange)))
         } else {
             Step::Done(Verdict::Next)
@@ -162,7 +186,7 @@ impl Filter for PluginFilter {
     }
 
     fn on_response<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
-        if self.attachment.declaration.version.has(Hook::Response) {
+        if self.sees_response_bodies || self.attachment.declaration.version.has(Hook::Response) {
             Step::Later(Box::pin(self.response(exchange)))
         } else {
             Step::Done(Verdict::Next)
@@ -172,6 +196,23 @@ impl Filter for PluginFilter {
 
 /// What crosses to the guest: keys and values.
 type Values<'e> = SmallVec<[(u16, &'e [u8]); 4]>;
+
+fn request_head<'v>(values: &'v Values<'_>) -> types::RequestHead<'v> {
+    types::RequestHead { values: (!values.is_empty()).then_some(&values[..]) }
+}
+
+fn response_head<'v>(exchange: &'v Exchange, values: &'v Values<'_>) -> types::ResponseHead<'v> {
+    types::ResponseHead {
+        status: exchange.response.status.as_u16(),
+        origin: match exchange.response.origin {
+            Origin::Upstream => types::Origin::Upstream,
+            Origin::Filter => types::Origin::Filter,
+            Origin::Gateway => types::Origin::Gateway,
+        },
+        values: (!values.is_empty()).then_some(&values[..]),
+        kept: exchange.kept(),
+    }
+}
 
 fn request_values<'e>(wants: &'e [(u16, Want)], exchange: &'e Exchange, client: &'e str, values: &mut Values<'e>) {
     for (key, want) in wants {
@@ -241,10 +282,7 @@ fn apply_request_edit(exchange: &mut Exchange, edit: types::RequestEdit) -> Resu
         }
         Edit::SetAttribute(attribute) => set_attribute(exchange, attribute)?,
         Edit::SelectUpstream(name) => exchange.forwarding = Forwarding::Upstream(name.into_boxed_str()),
-        Edit::Keep(bytes) => {
-            at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
-            exchange.keep(bytes);
-        }
+        Edit::Keep(bytes) => exchange.keep(kept(bytes)?),
     }
     Ok(())
 }
@@ -285,6 +323,12 @@ fn set_attribute(exchange: &mut Exchange, (name, value): (String, String)) -> Re
     at_most("bytes of an attribute", name.len() + value.len(), ATTRIBUTE_BYTES_MAX)?;
     exchange.set_attribute(name.into_boxed_str(), value.into_boxed_str());
     at_most("attributes of a request", exchange.attributes.len(), ATTRIBUTES_MAX)
+}
+
+/// What a guest wants to keep, if it is not too much.
+fn kept(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
+    Ok(bytes)
 }
 
 fn reply(answer: types::Reply) -> Result<Reply, Failure> {
