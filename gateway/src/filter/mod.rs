@@ -5,11 +5,17 @@
 
 mod chain;
 mod exchange;
+mod report;
 pub mod native;
 mod wasm;
+mod trial;
+mod shadow;
+mod values;
+mod edits;
 
 pub use chain::{Chain, RequestEnd};
-pub use exchange::{BrokenOff, Connection, Exchange, Forwarding, Origin, Reply, ResponseHead};
+pub use exchange::{Connection, Exchange, Forwarding, Origin, Reply, ResponseHead};
+pub use report::BrokenOff;
 pub use wasm::{OnError, PluginFilter, Policy};
 
 use std::pin::Pin;

@@ -15,12 +15,11 @@ use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use crate::filter::FilterError;
-use crate::filter::exchange::{BodyReport, BrokenOff};
-use crate::filter::wasm::{kept, reply};
+use crate::filter::report::{BodyReport, BrokenOff};
+use crate::filter::{FilterError, edits};
 use crate::message::{Body, BodyError};
 use crate::plugin::body_types::{End, Step};
-use crate::plugin::{Failure, Parked, types};
+use crate::plugin::{Failure, Transform, types};
 
 /// A body behind a transform.
 pub(super) struct Transformed {
@@ -62,11 +61,11 @@ enum Broken {
 
 impl Transformed {
     /// The body as it comes out of the transform.
-    pub(super) fn around(body: Body, parked: Parked, direction: Direction, source: Source) -> Body {
+    pub(super) fn around(body: Body, transform: Transform, direction: Direction, source: Source) -> Body {
         let outlet = Outlet::default();
         let out = outlet.clone();
         let driven = async move {
-            let outcome = drive(body, parked, &direction, &out).await;
+            let outcome = drive(body, transform, &direction, &out).await;
             outcome.map_err(|broken| direction.tell(broken, &source))
         };
         Body::Filtered(Box::pin(Self { state: State::Driven(Box::pin(driven)), outlet }))
@@ -74,7 +73,7 @@ impl Transformed {
 }
 
 /// Shows the body to the plugin, piece by piece, and puts out what it becomes.
-async fn drive(mut body: Body, mut parked: Parked, direction: &Direction, out: &Outlet) -> Result<Body, Broken> {
+async fn drive(mut body: Body, mut transform: Transform, direction: &Direction, out: &Outlet) -> Result<Body, Broken> {
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
         let mut data = match frame?.into_data() {
@@ -86,12 +85,12 @@ async fn drive(mut body: Body, mut parked: Parked, direction: &Direction, out: &
         };
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
-            match parked.chunk(&piece).await? {
+            match transform.chunk(&piece).await? {
                 Step::Unchanged => out.put(Frame::data(piece)).await,
                 Step::Replace(bytes) if bytes.is_empty() => {}
                 Step::Replace(bytes) => out.put(Frame::data(bytes.into())).await,
                 Step::PassRest => {
-                    parked.release().await;
+                    transform.release().await;
                     out.put(Frame::data(piece)).await;
                     if !data.is_empty() {
                         out.put(Frame::data(data)).await;
@@ -102,11 +101,11 @@ async fn drive(mut body: Body, mut parked: Parked, direction: &Direction, out: &
             }
         }
     }
-    match parked.finish().await? {
+    match transform.finish().await? {
         End::Done(ending) => {
             // Before the end goes out: when the upstream answers it, the response hook finds what was kept.
             if let (Some(bytes), Direction::Up { report, position }) = (ending.keep, direction) {
-                report.keep(*position, kept(bytes)?);
+                report.keep(*position, edits::kept(bytes)?);
             }
             if let Some(tail) = ending.tail.filter(|tail| !tail.is_empty()) {
                 out.put(Frame::data(tail.into())).await;
@@ -180,7 +179,7 @@ impl Direction {
     fn tell(&self, broken: Broken, source: &Source) -> BodyError {
         let why = match broken {
             Broken::Body(error) => return error,
-            Broken::Abort(answer) => reply(answer),
+            Broken::Abort(answer) => edits::reply(answer),
             Broken::Failure(failure) => Err(failure),
         };
         let Source { plugin, route, request_id } = source;
