@@ -4,6 +4,7 @@
 //! What a single room promises is tested in that room.
 
 mod bodies;
+mod broken_bodies;
 mod cli;
 mod documents;
 mod faults;
@@ -17,7 +18,9 @@ mod proxying;
 mod reload;
 mod routing;
 mod timeouts;
+mod transforms;
 mod upstreams;
+mod whole_bodies;
 
 use harness::Binary;
 
