@@ -10,6 +10,7 @@ mod faults;
 mod filters;
 mod forwarding;
 mod harness_itself;
+mod hostile;
 mod http2;
 mod limits;
 mod plugins;

@@ -87,8 +87,9 @@ mod tests {
             ("hog", request),
             ("no-world", &[]),
             ("probe", both),
+            ("puppet", both),
             ("reply", request),
-            ("spin", request),
+            ("spin", both),
             ("stamp", both),
             ("trap", both),
         ];
