@@ -15,6 +15,7 @@ mod http2;
 mod limits;
 mod plugins;
 mod proxying;
+mod refused;
 mod reload;
 mod routing;
 mod timeouts;
