@@ -4,20 +4,25 @@
 //! What a single room promises is tested in that room.
 
 mod bodies;
+mod broken_bodies;
 mod cli;
 mod documents;
 mod faults;
 mod filters;
 mod forwarding;
 mod harness_itself;
+mod hostile;
 mod http2;
 mod limits;
 mod plugins;
 mod proxying;
+mod refused;
 mod reload;
 mod routing;
 mod timeouts;
+mod transforms;
 mod upstreams;
+mod whole_bodies;
 
 use harness::Binary;
 

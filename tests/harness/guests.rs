@@ -83,14 +83,19 @@ mod tests {
         let both = ["lifecycle", "request-hook", "response-hook"].as_slice();
         let request = ["lifecycle", "request-hook"].as_slice();
         let expected = [
+            ("body-edit", ["lifecycle", "request-body", "response-body"].as_slice()),
+            ("body-sum-stream", &["lifecycle", "request-body", "response-hook"]),
+            ("body-sum-whole", &["lifecycle", "response-hook", "whole-request"]),
             ("flood", request),
             ("hog", request),
             ("no-world", &[]),
             ("probe", both),
+            ("puppet", both),
             ("reply", request),
-            ("spin", request),
+            ("spin", both),
             ("stamp", both),
             ("trap", both),
+            ("whole-edit", &["lifecycle", "whole-request", "whole-response"]),
         ];
         assert!(guests().eq(expected.map(|(name, _)| name)), "the table lists every guest");
         for (name, hooks) in expected {
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_component_imports_what_it_uses() {
-        let allowed = ["types", "setup", "exchange", "log"].map(ours);
+        let allowed = ["types", "body-types", "setup", "exchange", "log"].map(ours);
         for name in guests() {
             let imports = outline(name).imports;
             let strange: Vec<_> =

@@ -26,12 +26,14 @@ mod http2;
 mod load;
 
 mod guests;
+mod handmade;
 
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
 pub use echo::{Echo, sha256};
 pub use gateway::{Binary, Gateway, Output};
 pub use guests::{example, guest, guests};
+pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};

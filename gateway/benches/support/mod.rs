@@ -58,6 +58,7 @@ impl Bench {
             timeout: Duration::from_secs(5),
             instances: 8,
             parked: 8,
+            body_bytes: 1 << 20,
             restarts: 1000,
             reply_bytes: 1 << 20,
             log_lines: 100,

@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
                 // clap asks for one of the two.
                 (None, None) => return ExitCode::from(EXIT_USAGE),
             };
-            run::run(&source, format)
+            run::run(source, format)
         }
     }
 }
@@ -113,6 +113,7 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
     let (code, faults): (u8, Option<&Faults>) = match error {
         GatewayError::Config(faults) => (EXIT_CONFIG, Some(faults)),
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
+        GatewayError::Warm(_) => (EXIT_PLUGIN, None),
         GatewayError::Bind(_) => (EXIT_BIND, None),
         GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Worker(_) => (EXIT_FAILURE, None),
     };

@@ -24,22 +24,17 @@ pub(super) fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit
             exchange.uri = with_path_and_query(exchange.uri.path(), (!query.is_empty()).then_some(&query))?;
         }
         Edit::SetMethod(method) => {
+            at_most("bytes of a method", method.len(), METHOD_BYTES_MAX)?;
             exchange.method =
                 Method::from_bytes(method.as_bytes()).map_err(|error| invalid("method", &method, &error))?;
         }
-        Edit::SetAuthority(authority) => {
-            let parsed: http::uri::Authority =
-                authority.parse().map_err(|error| invalid("authority", &authority, &error))?;
-            let value =
-                HeaderValue::from_str(parsed.as_str()).map_err(|error| invalid("authority", &authority, &error))?;
-            exchange.headers.insert(HOST, value);
+        Edit::SetAuthority(wanted) => {
+            let host = authority(&wanted)?;
+            exchange.headers.insert(HOST, host);
         }
         Edit::SetAttribute(attribute) => set_attribute(exchange, attribute)?,
         Edit::SelectUpstream(name) => exchange.forwarding = Forwarding::Upstream(name.into_boxed_str()),
-        Edit::Keep(bytes) => {
-            at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
-            exchange.keep(bytes);
-        }
+        Edit::Keep(bytes) => exchange.keep(kept(bytes)?),
     }
     Ok(())
 }
@@ -65,6 +60,9 @@ pub(super) fn apply_to_response(exchange: &mut Exchange, edit: types::ResponseEd
 fn set(headers: &mut HeaderMap, (name, value): types::Header) -> Result<(), Failure> {
     let name = field_name(&name)?;
     let value = field_value(&name, value)?;
+    if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
+        return Err(too_many_fields());
+    }
     headers.try_insert(name, value).map(drop).map_err(|_| too_many_fields())
 }
 
@@ -81,6 +79,12 @@ fn set_attribute(exchange: &mut Exchange, (name, value): (String, String)) -> Re
     at_most("bytes of an attribute", name.len() + value.len(), ATTRIBUTE_BYTES_MAX)?;
     exchange.set_attribute(name.into_boxed_str(), value.into_boxed_str());
     at_most("attributes of a request", exchange.attributes.len(), ATTRIBUTES_MAX)
+}
+
+/// What a guest hands to its response hook, if it is not too much.
+pub(super) fn kept(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
+    Ok(bytes)
 }
 
 /// A guest's answer as one that can be sent.
@@ -112,8 +116,21 @@ fn field_name(name: &str) -> Result<HeaderName, Failure> {
 }
 
 fn field_value(name: &HeaderName, value: Vec<u8>) -> Result<HeaderValue, Failure> {
+    at_most("bytes of a header field", name.as_str().len() + value.len(), FIELD_BYTES_MAX)?;
     HeaderValue::from_maybe_shared(Bytes::from(value))
         .map_err(|_| Failure::Verdict(format!("the value of `{name}` has bytes that no header may carry")))
+}
+
+/// Host and port as `Host` carries them (RFC 9110 §7.2): no user, and a port that is a number.
+fn authority(text: &str) -> Result<HeaderValue, Failure> {
+    at_most("bytes of an authority", text.len(), AUTHORITY_BYTES_MAX)?;
+    let parsed: http::uri::Authority = text.parse().map_err(|error| invalid("authority", text, &error))?;
+    // What follows the host is nothing, or the port behind its colon.
+    let behind_host = parsed.as_str().strip_prefix(parsed.host()).filter(|_| !parsed.host().is_empty());
+    if behind_host.is_none_or(|rest| !rest.is_empty() && parsed.port_u16().is_none()) {
+        return Err(invalid("authority", text, &"it is neither `HOST` nor `HOST:PORT`"));
+    }
+    HeaderValue::from_str(parsed.as_str()).map_err(|error| invalid("authority", text, &error))
 }
 
 fn with_path_and_query(path: &str, query: Option<&str>) -> Result<Uri, Failure> {
@@ -143,5 +160,11 @@ const KEPT_BYTES_MAX: usize = 4 << 10;
 const ATTRIBUTES_MAX: usize = 64;
 const ATTRIBUTE_BYTES_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 256;
+/// As large as a listener lets the whole head of a request be, unless it says otherwise.
+const FIELD_BYTES_MAX: usize = 64 << 10;
+/// The longest registered one has 17 letters.
+const METHOD_BYTES_MAX: usize = 64;
+/// A name has 253 characters at most (RFC 1035 §2.3.4), and a port five digits.
+const AUTHORITY_BYTES_MAX: usize = 260;
 const PATH_BYTES_MAX: usize = 16 << 10;
 const SHOWN_CHARS_MAX: usize = 64;

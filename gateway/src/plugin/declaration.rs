@@ -41,6 +41,8 @@ pub struct Limits {
     pub instances: usize,
     /// Instances of one worker that are held between calls, by a body or by a request of its own.
     pub parked: usize,
+    /// The largest body that is collected for the plugin, whatever it asks for.
+    pub body_bytes: usize,
     /// Instances of one worker that are made in a second in the place of failed ones.
     pub restarts: u32,
     /// Bytes that one call may hand to the host: edits, reply, log lines.

@@ -19,4 +19,4 @@ impl Grants {
 }
 
 /// Interfaces that need no grant.
-const EVERYBODYS: [&str; 7] = ["types", "setup", "exchange", "log", "metrics", "clock", "crypto"];
+const EVERYBODYS: [&str; 8] = ["types", "body-types", "setup", "exchange", "log", "metrics", "clock", "crypto"];

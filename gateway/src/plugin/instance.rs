@@ -14,6 +14,7 @@ use wasmtime::{Store, component};
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
+use super::body_hooks::BodyHooks;
 use super::budget::{Budget, FIRST_SLICE_TICKS, GuestTime, Ticks};
 use super::clock::TICK;
 use super::declaration::{Declaration, Limits, Recycle};
@@ -24,13 +25,14 @@ use super::setup::Setup;
 
 /// A component instance that serves one call at a time.
 pub(super) struct Instance {
-    store: Store<State>,
+    pub(super) store: Store<State>,
     lifecycle: lifecycle::Guest,
     request_hook: Option<request_hook::Guest>,
     response_hook: Option<response_hook::Guest>,
+    pub(super) body_hooks: BodyHooks,
     /// Ids of the attachments it was configured for, in ascending order.
     configured: Vec<u32>,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     /// The pool's count of retirements that this instance has followed.
     pub(super) retirements: u64,
     /// The linear memory that the pool counts for it.
@@ -41,7 +43,7 @@ pub(super) struct Instance {
 
 /// What a hook call may take.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
+pub(super) struct Bounds {
     deadline: Duration,
     ticks: Ticks,
     timeout: Duration,
@@ -65,11 +67,13 @@ impl Instance {
             exports.request_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
         let response_hook =
             exports.response_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
+        let body_hooks = BodyHooks::load(exports, &mut store, &instance).map_err(trap)?;
         Ok(Self {
             store,
             lifecycle,
             request_hook,
             response_hook,
+            body_hooks,
             configured: Vec::new(),
             bounds,
             retirements: 0,
@@ -182,7 +186,7 @@ impl Instance {
         Ok(())
     }
 
-    fn end_hook(&mut self) {
+    pub(super) fn end_hook(&mut self) {
         self.uses += 1;
         self.end();
     }
@@ -215,12 +219,12 @@ async fn instantiate(
     Ok((store, made?, bounds))
 }
 
-fn begin(store: &mut Store<State>, bounds: Bounds) {
+pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
     store.data_mut().budget.start(bounds.ticks);
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
-fn lend(store: &mut Store<State>, view: Option<&View>) {
+pub(super) fn lend(store: &mut Store<State>, view: Option<&View>) {
     if let Some(view) = view {
         store.data_mut().phase = Phase::Hook(Box::new(view.clone()));
     }
@@ -242,7 +246,7 @@ impl Bounds {
     }
 
     /// At most what the request has left.
-    fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
+    pub(super) fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
         let left = time.left();
         if left >= self.deadline {
             return Ok(self);
@@ -254,7 +258,7 @@ impl Bounds {
     }
 
     /// A deadline that the request's other calls had shortened is the request's limit, not the plugin's.
-    fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
+    pub(super) fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
         match failure {
             Failure::Deadline(_) if self.is_shortened => time.exceeded(),
             other => other,
@@ -262,7 +266,7 @@ impl Bounds {
     }
 
     /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.
-    async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
+    pub(super) async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
         let mut call = pin!(call);
         let mut timer = None;
         let outcome = std::future::poll_fn(|context| {

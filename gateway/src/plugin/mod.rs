@@ -21,6 +21,7 @@
 //! lane         a deployment on one worker
 //! pool         per worker: instances of one declaration; `lease` is one on loan, `restarts` and `breaker` are for failing ones
 //! instance     one store and one component instance; what a call costs stands there
+//! body_hooks   its calls that see bodies: whole, or piece by piece in a `transform`
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
 //! failure      what can go wrong, by kind
@@ -56,6 +57,8 @@ mod lease;
 mod restarts;
 mod breaker;
 mod instance;
+mod body_hooks;
+mod transform;
 mod budget;
 mod gate;
 mod host;
@@ -67,7 +70,7 @@ pub mod builtin;
 
 pub use attachment::Attachment;
 pub use bindings::exports::witgate::plugin::{request_hook, response_hook};
-pub use bindings::witgate::plugin::types;
+pub use bindings::witgate::plugin::{body_types, types};
 pub use budget::GuestTime;
 pub(crate) use child::CHILD_COMMAND;
 pub use child::compile_child;
@@ -91,4 +94,5 @@ pub use rights::{Capability, Rights};
 pub use setup::{Setup, Want};
 pub use source::{Proof, PublicKey, PublicKeyError, Source, SourceError};
 pub use stats::{BUCKETS, Comparison, HookTotals, InstanceState, Outcome, Registry, Stats, Totals, bucket_bound};
+pub use transform::Transform;
 pub use version::{Hook, Version};

@@ -1,10 +1,13 @@
 //! A version: a component that was compiled and found fit, with what its exports and imports say about its rights.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::exports::witgate::plugin::{describe, lifecycle, request_hook, response_hook};
+use super::bindings::exports::witgate::plugin::{
+    describe, lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
+};
 use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
@@ -20,6 +23,9 @@ pub struct Version {
     rights: Rights,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
+    /// Whether it exports a hook that sees bodies of requests, or of responses.
+    pub sees_request_bodies: bool,
+    pub sees_response_bodies: bool,
 }
 
 /// A hook that a component exports.
@@ -27,16 +33,25 @@ pub struct Version {
 pub enum Hook {
     Request,
     Response,
+    RequestBody,
+    ResponseBody,
+    WholeRequest,
+    WholeResponse,
 }
 
 impl Hook {
-    pub const ALL: [Self; 2] = [Self::Request, Self::Response];
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::Response, Self::RequestBody, Self::ResponseBody, Self::WholeRequest, Self::WholeResponse];
 
     /// As metrics and reports call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Response => "response",
+            Self::RequestBody => "request_body",
+            Self::ResponseBody => "response_body",
+            Self::WholeRequest => "whole_request",
+            Self::WholeResponse => "whole_response",
         }
     }
 }
@@ -47,6 +62,10 @@ pub(super) struct Exports {
     pub(super) describe: Option<describe::GuestIndices>,
     pub(super) request_hook: Option<request_hook::GuestIndices>,
     pub(super) response_hook: Option<response_hook::GuestIndices>,
+    pub(super) request_body: Option<request_body::GuestIndices>,
+    pub(super) response_body: Option<response_body::GuestIndices>,
+    pub(super) whole_request: Option<whole_request::GuestIndices>,
+    pub(super) whole_response: Option<whole_response::GuestIndices>,
 }
 
 impl Version {
@@ -83,24 +102,12 @@ impl Version {
         }
         // What is linked under a known name may still have another shape than the component wants.
         let instance_pre = runtime.linker.instantiate_pre(compiled).map_err(world)?;
-        let exports = Exports {
-            lifecycle: lifecycle::GuestIndices::new(&instance_pre).map_err(world)?,
-            describe: is_described.then(|| describe::GuestIndices::new(&instance_pre)).transpose().map_err(world)?,
-            request_hook: rights
-                .hooks
-                .contains(&Hook::Request)
-                .then(|| request_hook::GuestIndices::new(&instance_pre))
-                .transpose()
-                .map_err(world)?,
-            response_hook: rights
-                .hooks
-                .contains(&Hook::Response)
-                .then(|| response_hook::GuestIndices::new(&instance_pre))
-                .transpose()
-                .map_err(world)?,
-        };
+        let exports = Exports::find(&instance_pre, &rights.hooks, is_described).map_err(world)?;
         let imports_exchange = rights.imports.contains("exchange");
-        Ok(Self { digest, instance_pre, exports, rights, imports_exchange })
+        let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
+        let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
+        let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
+        Ok(Self { digest, instance_pre, exports, rights, imports_exchange, sees_request_bodies, sees_response_bodies })
     }
 
     pub fn digest(&self) -> Digest {
@@ -114,6 +121,26 @@ impl Version {
     /// Which hooks it exports, and what it imports of the WIT package.
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+}
+
+impl Exports {
+    fn find(component: &InstancePre<State>, hooks: &BTreeSet<Hook>, is_described: bool) -> wasmtime::Result<Self> {
+        /// Only what is exported can be found.
+        fn of<T>(exported: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<Option<T>> {
+            exported.then(find).transpose()
+        }
+        let has = |hook| hooks.contains(&hook);
+        Ok(Self {
+            lifecycle: lifecycle::GuestIndices::new(component)?,
+            describe: of(is_described, || describe::GuestIndices::new(component))?,
+            request_hook: of(has(Hook::Request), || request_hook::GuestIndices::new(component))?,
+            response_hook: of(has(Hook::Response), || response_hook::GuestIndices::new(component))?,
+            request_body: of(has(Hook::RequestBody), || request_body::GuestIndices::new(component))?,
+            response_body: of(has(Hook::ResponseBody), || response_body::GuestIndices::new(component))?,
+            whole_request: of(has(Hook::WholeRequest), || whole_request::GuestIndices::new(component))?,
+            whole_response: of(has(Hook::WholeResponse), || whole_response::GuestIndices::new(component))?,
+        })
     }
 }
 

@@ -210,6 +210,7 @@ fn settings(raw: &config::Plugin) -> Settings {
             timeout: limits.timeout,
             instances: limits.instances,
             parked: limits.parked,
+            body_bytes: limits.body.in_memory(),
             restarts: limits.restarts,
             reply_bytes: limits.reply.in_memory(),
             log_lines: limits.log_lines,

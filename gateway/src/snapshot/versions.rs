@@ -56,6 +56,15 @@ impl<'b> Versions<'b> {
         }
     }
 
+    /// The version that `source` gives now, and nothing in its place.
+    ///
+    /// # Errors
+    /// Any [`LoadError`].
+    pub async fn ordered(&mut self, source: &PluginSource, pinned: Option<Digest>) -> Result<Arc<Version>, LoadError> {
+        let component = self.fetch(source).await?;
+        self.of_component(&component, pinned).await
+    }
+
     /// The version of a component that is at hand.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::witgate::plugin::types;
+use super::bindings::witgate::plugin::{body_types, types};
 use super::budget::Budget;
 use super::declaration::Limits;
 use super::grants::Grants;
@@ -58,6 +58,8 @@ pub(in crate::plugin) enum Phase {
 }
 
 impl types::Host for State {}
+
+impl body_types::Host for State {}
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
