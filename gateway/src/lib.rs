@@ -18,6 +18,7 @@
 //! snapshot
 //! filter
 //! config, router, upstream, plugin
+//! resource
 //! message, telemetry
 //! ```
 
@@ -36,6 +37,8 @@ pub mod config;
 pub mod plugin;
 pub mod router;
 pub mod upstream;
+
+pub mod resource;
 
 pub mod message;
 pub mod telemetry;

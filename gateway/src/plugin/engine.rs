@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::compile::{CompileLimits, Compiler};
 use super::gate::WorkerGate;
 use super::host::State;
+use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
 
 /// How the engine is set up; fixed for the life of the process.
@@ -34,6 +35,7 @@ pub struct Runtime {
     pub(super) linker: Linker<State>,
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
+    pub(super) metrics: Arc<GuestMetrics>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
 }
@@ -50,11 +52,17 @@ impl Runtime {
         Plugin::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let clock = Clock::start(engine.weak());
         let compiler = Compiler::new(&engine, options.compiler, options.cache_dir, options.compile_limits);
-        Ok(Self { engine, linker, compiler, clock, attachment_ids: AtomicU32::new(1) })
+        let metrics = GuestMetrics::new();
+        Ok(Self { engine, linker, compiler, clock, metrics, attachment_ids: AtomicU32::new(1) })
     }
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone())
+        WorkerGate::new(self.clock.clone(), WorkerMetrics::new(self.metrics.clone()))
+    }
+
+    /// What guests wrote for `/metrics` so far.
+    pub fn guest_metrics(&self) -> GuestReadings {
+        self.metrics.read()
     }
 }

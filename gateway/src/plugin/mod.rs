@@ -16,6 +16,7 @@
 //! instance     one store and one component instance; what a call costs stands there
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
+//! metrics      the numbers that guests write, over all workers
 //! failure      what can go wrong, by kind
 //! ```
 
@@ -36,6 +37,7 @@ mod instance;
 mod budget;
 mod gate;
 mod host;
+mod metrics;
 mod failure;
 
 mod bindings;
@@ -51,8 +53,9 @@ pub use digest::Digest;
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
-pub use grants::Grants;
+pub use grants::{Grant, Grants, Named, SecretGrant};
 pub use host::View;
+pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use pool::Pool;
 pub use setup::{Setup, Want};
 pub use version::{Hook, Version};

@@ -167,6 +167,9 @@ impl<'b> Plugins<'b> {
             instances: raw.limits.instances,
             reply_bytes: raw.limits.reply.in_memory(),
             log_lines: raw.limits.log_lines,
+            host_calls: 1000,
+            handles: 1024,
+            metrics: 64,
         };
         let old = self.previous.into_iter().flat_map(|previous| &previous.plugins).find(|old| {
             *old.name == *name
