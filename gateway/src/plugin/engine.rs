@@ -14,11 +14,8 @@ use super::clock::Clock;
 use super::compile::{CompileLimits, Compiler};
 use super::gate::WorkerGate;
 use super::host::State;
-<<<<<<< HEAD
-use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
-=======
 use super::library::Library;
->>>>>>> main
+use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
 
 /// How the engine is set up; fixed for the life of the process.
@@ -58,21 +55,16 @@ impl Runtime {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         Plugin::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let clock = Clock::start(engine.weak());
-<<<<<<< HEAD
-        let compiler = Compiler::new(&engine, options.compiler, options.cache_dir, options.compile_limits);
-        let metrics = GuestMetrics::new();
-        Ok(Self { engine, linker, compiler, clock, metrics, attachment_ids: AtomicU32::new(1) })
-=======
         let library = Library::open(&options.state_dir, options.cache_bytes)?;
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
-        Ok(Self { engine, linker, library, compiler, clock, attachment_ids: AtomicU32::new(1) })
+        let metrics = GuestMetrics::new();
+        Ok(Self { engine, linker, library, compiler, clock, metrics, attachment_ids: AtomicU32::new(1) })
     }
 
     /// Components that were loaded before, and which of them served last.
     pub fn library(&self) -> &Library {
         &self.library
->>>>>>> main
     }
 
     /// What the pools of one worker share.
