@@ -19,6 +19,7 @@
 //! filter
 //! config, router, upstream, plugin
 //! resource
+//! outbound
 //! message, telemetry
 //! ```
 
@@ -39,6 +40,8 @@ pub mod router;
 pub mod upstream;
 
 pub mod resource;
+
+pub mod outbound;
 
 pub mod message;
 pub mod telemetry;

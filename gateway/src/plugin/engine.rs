@@ -17,6 +17,7 @@ use super::host::State;
 use super::library::Library;
 use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
+use super::stats::Registry;
 
 /// How the engine is set up; fixed for the life of the process.
 #[derive(Debug, Clone)]
@@ -39,9 +40,11 @@ pub struct Runtime {
     library: Library,
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
-    pub(super) metrics: Arc<GuestMetrics>,
+    metrics: Arc<GuestMetrics>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
+    /// What all pools count.
+    pub(super) registry: Arc<Registry>,
 }
 
 impl Runtime {
@@ -58,8 +61,16 @@ impl Runtime {
         let library = Library::open(&options.state_dir, options.cache_bytes)?;
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
-        let metrics = GuestMetrics::new();
-        Ok(Self { engine, linker, library, compiler, clock, metrics, attachment_ids: AtomicU32::new(1) })
+        Ok(Self {
+            engine,
+            linker,
+            library,
+            compiler,
+            clock,
+            metrics: GuestMetrics::new(),
+            attachment_ids: AtomicU32::new(1),
+            registry: Arc::default(),
+        })
     }
 
     /// Components that were loaded before, and which of them served last.
@@ -69,11 +80,16 @@ impl Runtime {
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone(), WorkerMetrics::new(self.metrics.clone()))
+        WorkerGate::new(self.clock.clone(), self.registry.clone(), WorkerMetrics::new(self.metrics.clone()))
     }
 
     /// What guests wrote for `/metrics` so far.
     pub fn guest_metrics(&self) -> GuestReadings {
         self.metrics.read()
+    }
+
+    /// The counters of all plugins.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use wasmtime::component::ResourceTableError;
 
 use super::digest::Digest;
-use super::grants::Grant;
 
 /// A call that gave no verdict. The instance it ran on is gone.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +102,6 @@ pub enum LoadError {
     CodeTooLarge { max_bytes: u64 },
     #[error("does not fit this gateway: {0}")]
     World(String),
-    #[error("imports `witgate:plugin/{interface}`, and `grants` gives it no {}", .grant.map_or("such right", |grant| grant.thing))]
-    Ungranted { interface: String, grant: Option<Grant> },
     #[error("the compiled code cannot be kept in {path}: {error}")]
     Cache { path: String, error: std::io::Error },
 }

@@ -7,18 +7,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
 use super::metrics::WorkerMetrics;
+use super::stats::Registry;
 
-/// What every pool of one worker shares: the permits of calls that run long, the clock, and what guests write for `/metrics`.
+/// What every pool of one worker shares: the permits of calls that run long, the clock, and where to count.
 #[derive(Clone)]
 pub struct WorkerGate {
     pub(super) permits: Gate,
     pub(super) clock: Arc<Clock>,
+    /// Where its pools' counters are found.
+    pub(super) registry: Arc<Registry>,
+    /// What its guests write for `/metrics`.
     pub(super) metrics: Arc<WorkerMetrics>,
 }
 
 impl WorkerGate {
-    pub(super) fn new(clock: Arc<Clock>, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { permits: Gate::new(LONG_CALLS_MAX), clock, metrics }
+    pub(super) fn new(clock: Arc<Clock>, registry: Arc<Registry>, metrics: Arc<WorkerMetrics>) -> Self {
+        Self { permits: Gate::new(LONG_CALLS_MAX), clock, registry, metrics }
     }
 }
 

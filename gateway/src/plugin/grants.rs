@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::failure::LoadError;
-use super::version::Version;
+use super::contract::is_free;
 use crate::resource::{Limiter, Secret, Store, Table};
 
 /// The rights of one declaration. `log`, `metrics`, `clock` and `crypto` reach nothing of anybody else's and are everybody's.
@@ -17,6 +16,8 @@ pub struct Grants {
     pub tables: Named<Table>,
     pub limiters: Named<Limiter>,
     pub secrets: BTreeMap<Arc<str>, SecretGrant>,
+    /// What a shadow's grants were made of.
+    pub shadow_of: Option<Arc<Self>>,
 }
 
 /// Resources by the names that guests open them by.
@@ -39,27 +40,33 @@ impl Grants {
             "tables" => !self.tables.is_empty(),
             "secrets" => !self.secrets.is_empty(),
             "rate-limit" => !self.limiters.is_empty(),
-            other => EVERYBODYS.contains(&other),
+            other => is_free(other),
         }
     }
 
-    /// Checks that a component imports nothing that it may not use.
-    ///
-    /// # Errors
-    /// [`LoadError::Ungranted`], for the first such interface.
-    pub fn check(&self, version: &Version) -> Result<(), LoadError> {
-        match version.imports().iter().find(|interface| !self.admits(interface)) {
-            Some(interface) => Err(LoadError::Ungranted { interface: interface.clone(), grant: grant_for(interface) }),
-            None => Ok(()),
+    /// The same for guests that may change nothing outside themselves: what they write to stores and take from limiters is
+    /// theirs alone.
+    pub fn for_shadow(of: &Arc<Self>) -> Self {
+        fn each<T>(named: &Named<T>, make: impl Fn(&T) -> T) -> Named<T> {
+            named.iter().map(|(name, one)| (name.clone(), Arc::new(make(one)))).collect()
+        }
+        Self {
+            stores: each(&of.stores, Store::scratch_over),
+            tables: of.tables.clone(),
+            limiters: each(&of.limiters, Limiter::twin),
+            secrets: of.secrets.clone(),
+            shadow_of: Some(of.clone()),
         }
     }
 
-    /// Whether guests could tell the two apart: a reload keeps the instances where they cannot.
+    /// Whether guests could tell the two apart: a reload keeps the instances where they cannot. A shadow's are as what
+    /// they were made of.
     pub fn same_as(&self, other: &Self) -> bool {
-        same(&self.stores, &other.stores, Arc::ptr_eq)
-            && same(&self.tables, &other.tables, Arc::ptr_eq)
-            && same(&self.limiters, &other.limiters, Arc::ptr_eq)
-            && same(&self.secrets, &other.secrets, |one, other| {
+        let (one, other) = (self.shadow_of.as_deref().unwrap_or(self), other.shadow_of.as_deref().unwrap_or(other));
+        same(&one.stores, &other.stores, Arc::ptr_eq)
+            && same(&one.tables, &other.tables, Arc::ptr_eq)
+            && same(&one.limiters, &other.limiters, Arc::ptr_eq)
+            && same(&one.secrets, &other.secrets, |one, other| {
                 Arc::ptr_eq(&one.secret, &other.secret) && one.may_reveal == other.may_reveal
             })
     }
@@ -84,28 +91,6 @@ fn same<T>(one: &BTreeMap<Arc<str>, T>, other: &BTreeMap<Arc<str>, T>, is_same: 
             .all(|((one_name, one), (other_name, other))| one_name == other_name && is_same(one, other))
 }
 
-/// The key of `grants` that admits the interface, in the words of the configuration; `None` where none does.
-fn grant_for(interface: &str) -> Option<Grant> {
-    let (key, thing) = match interface {
-        "kv" => ("stores", "store"),
-        "tables" => ("tables", "table"),
-        "secrets" => ("secrets", "secret"),
-        "rate-limit" => ("limiters", "limiter"),
-        _ => return None,
-    };
-    Some(Grant { key, thing })
-}
-
-/// A kind of grant, in the words of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
-    pub key: &'static str,
-    pub thing: &'static str,
-}
-
-/// Interfaces that need no grant.
-const EVERYBODYS: [&str; 7] = ["types", "setup", "exchange", "log", "metrics", "clock", "crypto"];
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -128,7 +113,7 @@ mod tests {
     #[test]
     fn an_interface_is_admitted_by_its_grant_alone() {
         let none = Grants::default();
-        assert!(EVERYBODYS.iter().all(|interface| none.admits(interface)));
+        assert!(["types", "setup", "log", "metrics", "clock", "crypto"].iter().all(|interface| none.admits(interface)));
         let guarded = ["kv", "tables", "secrets", "rate-limit", "http", "jwt", "nobody-knows-this"];
         assert!(!guarded.iter().any(|interface| none.admits(interface)));
         let stores = with_store(store());
@@ -142,6 +127,10 @@ mod tests {
         assert!(with_store(one.clone()).same_as(&with_store(one.clone())));
         assert!(!with_store(one.clone()).same_as(&with_store(store())), "another store of the same name");
         assert!(!with_store(one).same_as(&Grants::default()));
+        let grants = Arc::new(with_store(store()));
+        let shadow = Grants::for_shadow(&grants);
+        assert!(shadow.same_as(&grants) && grants.same_as(&shadow) && shadow.same_as(&Grants::for_shadow(&grants)));
+        assert!(!shadow.same_as(&with_store(store())));
         let secret = Arc::new(Secret::new("key".into(), b"hunter2").unwrap());
         assert!(with_secret(secret.clone(), true).same_as(&with_secret(secret.clone(), true)));
         assert!(!with_secret(secret.clone(), true).same_as(&with_secret(secret, false)));

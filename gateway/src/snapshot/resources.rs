@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault, load_table};
-use crate::plugin::{Grants, LoadError, Named, SecretGrant};
+use crate::plugin::{Grants, Named, SecretGrant};
 use crate::resource::{Limiter, LimiterOptions, Secret, SecretSource, Store, StoreOptions, Table};
 
 /// Everything that plugins can be granted, by name.
@@ -49,17 +49,8 @@ impl Resources {
                     (name, SecretGrant::new(secret, may_reveal))
                 })
                 .collect(),
+            ..Grants::default()
         }
-    }
-}
-
-/// The remedy, where a component wants more than its plugin is granted.
-pub(super) fn with_remedy(fault: Fault, error: &LoadError) -> Fault {
-    match error {
-        LoadError::Ungranted { grant: Some(grant), .. } => {
-            fault.help(format!("add `grants: {{ {}: [NAME] }}` to the plugin, if it may", grant.key))
-        }
-        _ => fault,
     }
 }
 

@@ -24,7 +24,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::witgate::plugin::types;
 use super::budget::Budget;
-use super::declaration::Limits;
+use super::declaration::Declaration;
 use super::failure::LimitHit;
 use super::grants::Grants;
 use super::metrics::WorkerMetrics;
@@ -49,25 +49,20 @@ pub(in crate::plugin) struct State {
 }
 
 impl State {
-    pub(in crate::plugin) fn new(
-        plugin: Arc<str>,
-        budget: Budget,
-        limits: &Limits,
-        grants: Arc<Grants>,
-        worker: Arc<WorkerMetrics>,
-    ) -> Self {
+    pub(in crate::plugin) fn new(declaration: &Declaration, budget: Budget, worker: Arc<WorkerMetrics>) -> Self {
+        let Declaration { name, limits, grants, .. } = declaration;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
             wasi: WasiCtx::builder().build(),
             table,
             budget,
-            memory: MemoryCap::new(limits.memory_bytes),
+            memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
-            log: LogPort::new(plugin.clone(), limits.log_lines),
-            metrics: MetricsPort::new(plugin.clone(), worker, limits.metrics),
-            plugin,
-            grants,
+            log: LogPort::new(name.clone(), limits.log_lines),
+            metrics: MetricsPort::new(declaration, worker),
+            plugin: name.clone(),
+            grants: grants.clone(),
             host_calls: 0,
             host_calls_max: limits.host_calls,
         }
