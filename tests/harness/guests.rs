@@ -86,14 +86,17 @@ mod tests {
             ("body-edit", ["lifecycle", "request-body", "response-body"].as_slice()),
             ("body-sum-stream", &["lifecycle", "request-body", "response-hook"]),
             ("body-sum-whole", &["lifecycle", "response-hook", "whole-request"]),
+            ("caps", request),
             ("flood", request),
             ("hog", request),
+            ("kv", request),
             ("no-world", &[]),
             ("probe", both),
             ("puppet", both),
             ("reply", request),
             ("spin", both),
             ("stamp", both),
+            ("storm", request),
             ("trap", both),
             ("whole-edit", &["lifecycle", "whole-request", "whole-response"]),
         ];
@@ -106,12 +109,22 @@ mod tests {
 
     #[test]
     fn a_component_imports_what_it_uses() {
-        let allowed = ["types", "body-types", "setup", "exchange", "log"].map(ours);
+        // What a guest does not use of the SDK leaves no import behind.
+        let capabilities = |name| match name {
+            "kv" => ["kv"].as_slice(),
+            "caps" => &["clock", "crypto", "metrics", "rate-limit", "secrets", "tables"],
+            "storm" => &["clock", "kv"],
+            _ => &[],
+        };
         for name in guests() {
             let imports = outline(name).imports;
+            let known = ["types", "body-types", "setup", "exchange", "log"].iter().chain(capabilities(name)).map(|name| ours(name));
+            let known: BTreeSet<_> = known.collect();
             let strange: Vec<_> =
-                imports.iter().filter(|import| !allowed.contains(import) && !import.starts_with("wasi:")).collect();
+                imports.iter().filter(|import| !known.contains(*import) && !import.starts_with("wasi:")).collect();
             assert!(strange.is_empty(), "{name} imports {strange:?}");
+            let missing = capabilities(name).iter().find(|name| !imports.contains(&ours(name)));
+            assert_eq!(missing, None, "{name} imports what it uses");
         }
         assert!(outline("probe").imports.contains(&ours("exchange")));
         assert!(!outline("reply").imports.contains(&ours("exchange")));

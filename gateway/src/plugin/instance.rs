@@ -58,9 +58,9 @@ impl Instance {
         gate: &WorkerGate,
         overtime: Arc<AtomicUsize>,
     ) -> Result<Self, Failure> {
-        let Declaration { name, version, limits, grants, .. } = declaration;
+        let Declaration { version, limits, .. } = declaration;
         let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(name.clone(), budget, limits, grants.clone());
+        let state = State::new(declaration, budget, gate.metrics.clone());
         let mut store = Store::new(version.instance_pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.reply_bytes);
@@ -199,7 +199,9 @@ impl Instance {
 }
 
 pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
-    store.data_mut().budget.start(bounds.ticks);
+    let state = store.data_mut();
+    state.budget.start(bounds.ticks);
+    state.forget_host_calls();
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
