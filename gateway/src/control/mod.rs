@@ -3,9 +3,11 @@
 mod operator;
 mod admin;
 mod signals;
+mod local_token;
 mod state_dir;
 
 pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
+pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{
     Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
     SwapSource,

@@ -131,12 +131,7 @@ fn by<'a>(
         .map(move |(value, count)| metric(number(*count), [&version.labels()[..], &[(label, *value)]].concat()))
 }
 
-fn family(
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    metrics: impl Iterator<Item = Metric>,
-) -> MetricFamily {
+fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item = Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
