@@ -14,7 +14,7 @@ use crate::config::{Document, Faults, Loaded};
 use crate::control::{StateDir, StateDirError};
 use crate::plugin::{CompileLimits, EngineOptions, Runtime};
 use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
-use crate::snapshot::{self, BuildError, Listener, Snapshot};
+use crate::snapshot::{self, BuildError, Choices, Listener, Snapshot};
 
 /// A gateway that serves.
 pub struct Gateway {
@@ -144,7 +144,7 @@ impl Gateway {
 
 async fn build(loaded: &Loaded, previous: Option<&Snapshot>, runtime: &Runtime) -> Result<Snapshot, GatewayError> {
     let document: &Document = &loaded.document;
-    snapshot::build(&loaded.config, previous, runtime).await.map_err(|error| match error {
+    snapshot::build(&loaded.config, &Choices::default(), previous, runtime).await.map_err(|error| match error {
         BuildError::Config(faults) => GatewayError::Config(document.faults(faults)),
         BuildError::Plugin(faults) => GatewayError::Plugin(document.faults(faults)),
     })
@@ -162,12 +162,12 @@ fn plugin_runtime(config: &Config, program: PathBuf) -> Result<Runtime, GatewayE
     let options = EngineOptions {
         slots: config.runtime.slots,
         state_dir: state_dir.path().to_owned(),
-        cache_bytes: CACHE_BYTES_MAX,
+        cache_bytes: config.runtime.cache.0,
         compiler: program,
         compile_limits: CompileLimits {
             timeout: config.runtime.compile_timeout,
             memory_bytes: config.runtime.compile_memory.0,
-            parallel: PARALLEL_COMPILES_MAX,
+            parallel: config.runtime.parallel_compiles,
         },
     };
     Runtime::new(options).map_err(|error| GatewayError::Engine(format!("{error:#}")))
@@ -177,9 +177,6 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What kept components and their machine code may take in the state folder.
-const CACHE_BYTES_MAX: u64 = 1 << 30;
-const PARALLEL_COMPILES_MAX: usize = 2;
 /// How long a reload waits for the workers to take the new snapshot up before it reports anyway: they take it up with
 /// their next request at the latest.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -18,6 +18,8 @@
 //! snapshot
 //! filter
 //! config, router, upstream, plugin
+//! resource
+//! outbound
 //! message, telemetry
 //! ```
 
@@ -36,6 +38,8 @@ pub mod config;
 pub mod plugin;
 pub mod router;
 pub mod upstream;
+
+pub mod outbound;
 
 pub mod message;
 pub mod telemetry;

@@ -75,7 +75,7 @@ impl fmt::Debug for LocalToken {
 /// Writes beside the name, then gives the name, which only one of several processes can: the others read that one's.
 fn make(path: &Path) -> io::Result<()> {
     let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes)?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     writeln!(file, "{}", URL_SAFE_NO_PAD.encode(bytes))?;

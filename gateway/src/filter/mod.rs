@@ -6,6 +6,10 @@ mod chain;
 mod exchange;
 pub mod native;
 mod wasm;
+mod trial;
+mod shadow;
+mod values;
+mod edits;
 
 pub use chain::{Chain, RequestEnd};
 pub use exchange::{Connection, Exchange, Forwarding, Origin, Reply, ResponseHead};

@@ -10,5 +10,6 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
     exports: { default: async },
     // Arguments are borrowed, so that the host copies nothing before the guest does.
+    additional_derives: [PartialEq, Clone],
     ownership: Borrowing { duplicate_if_necessary: true },
 });

@@ -4,6 +4,7 @@
 //! then on (`tick`): it pays for the time, lets every other task of the worker run, and goes on; at none left it traps.
 //! Most calls end within their first slice and never come here.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use wasmtime::UpdateDeadline;
 
 use super::clock::{Clock, TICK};
+use super::failure::Failure;
 use super::gate::{Gate, Held, Permit};
 
 /// CPU time in ticks; worked out once, because a call cannot spare the division.
@@ -24,9 +26,42 @@ impl Ticks {
     }
 }
 
+/// Guest CPU time that is left to one request, over all its plugins and hooks (`runtime.request_deadline`).
+#[derive(Debug)]
+pub struct GuestTime {
+    left: Cell<Duration>,
+    whole: Duration,
+}
+
+impl GuestTime {
+    pub fn new(whole: Duration) -> Self {
+        Self { left: Cell::new(whole), whole }
+    }
+
+    /// As much time for something that is not charged to the request.
+    pub fn another(&self) -> Self {
+        Self::new(self.whole)
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        self.left.get()
+    }
+
+    pub(super) fn spend(&self, used: Duration) {
+        self.left.set(self.left.get().saturating_sub(used));
+    }
+
+    pub(super) fn exceeded(&self) -> Failure {
+        let detail = format!("the plugins of this request have used their {:?} of CPU time", self.whole);
+        Failure::Limit { limit: "runtime.request_deadline", detail }
+    }
+}
+
 /// What is left of a call's CPU time.
 pub(super) struct Budget {
     ticks_left: u32,
+    /// Ticks that the call was asked at.
+    ticks_used: u32,
     held: Held,
     gate: Gate,
     overtime: Arc<AtomicUsize>,
@@ -36,13 +71,20 @@ pub(super) struct Budget {
 impl Budget {
     /// `overtime` counts the calls of one pool that are past their first slice.
     pub(super) fn new(gate: Gate, overtime: Arc<AtomicUsize>, clock: Arc<Clock>) -> Self {
-        Self { ticks_left: 0, held: Held::default(), gate, overtime, clock }
+        Self { ticks_left: 0, ticks_used: 0, held: Held::default(), gate, overtime, clock }
     }
 
     pub(super) fn start(&mut self, deadline: Ticks) {
         self.clock.touch();
         // The first slice is paid at its end as one tick, and is two.
         self.ticks_left = deadline.0.saturating_sub(1);
+        self.ticks_used = 0;
+    }
+
+    /// CPU time of the call that took so long by the clock on the wall: the same, unless it left its first slice, and the
+    /// worker may have done other things meanwhile.
+    pub(super) fn used(&self, took: Duration) -> Duration {
+        if self.ticks_used == 0 { took } else { TICK * (self.ticks_used + 1) }
     }
 
     /// Starts the next call with a permit in hand: it waited for one before it began.
@@ -61,6 +103,7 @@ impl Budget {
     /// Called by the engine when the call's slice is over.
     pub(super) fn tick(&mut self) -> UpdateDeadline {
         self.clock.touch();
+        self.ticks_used += 1;
         self.ticks_left = self.ticks_left.saturating_sub(1);
         if self.ticks_left == 0 {
             return UpdateDeadline::Interrupt;

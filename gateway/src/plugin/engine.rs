@@ -16,6 +16,7 @@ use super::gate::WorkerGate;
 use super::host::State;
 use super::library::Library;
 use super::settings::{code_settings, pool_settings};
+use super::stats::Registry;
 
 /// How the engine is set up; fixed for the life of the process.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Runtime {
     pub(super) clock: Arc<Clock>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
+    /// What all pools count.
+    pub(super) registry: Arc<Registry>,
 }
 
 impl Runtime {
@@ -56,7 +59,15 @@ impl Runtime {
         let library = Library::open(&options.state_dir, options.cache_bytes)?;
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
-        Ok(Self { engine, linker, library, compiler, clock, attachment_ids: AtomicU32::new(1) })
+        Ok(Self {
+            engine,
+            linker,
+            library,
+            compiler,
+            clock,
+            attachment_ids: AtomicU32::new(1),
+            registry: Arc::default(),
+        })
     }
 
     /// Components that were loaded before, and which of them served last.
@@ -66,6 +77,11 @@ impl Runtime {
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone())
+        WorkerGate::new(self.clock.clone(), self.registry.clone())
+    }
+
+    /// The counters of all plugins.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 }

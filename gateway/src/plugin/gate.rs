@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
+use super::stats::Registry;
 
-/// What every pool of one worker shares: the permits of calls that run long, and the clock.
+/// What every pool of one worker shares: the permits of calls that run long, the clock, and where to count.
 #[derive(Clone)]
 pub struct WorkerGate {
     pub(super) permits: Gate,
     pub(super) clock: Arc<Clock>,
+    /// Where its pools' counters are found.
+    pub(super) registry: Arc<Registry>,
 }
 
 impl WorkerGate {
-    pub(super) fn new(clock: Arc<Clock>) -> Self {
-        Self { permits: Gate::new(LONG_CALLS_MAX), clock }
+    pub(super) fn new(clock: Arc<Clock>, registry: Arc<Registry>) -> Self {
+        Self { permits: Gate::new(LONG_CALLS_MAX), clock, registry }
     }
 }
 

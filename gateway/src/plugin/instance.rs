@@ -7,16 +7,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
-use super::budget::{Budget, FIRST_SLICE_TICKS, Ticks};
+use super::budget::{Budget, FIRST_SLICE_TICKS, GuestTime, Ticks};
 use super::clock::TICK;
-use super::declaration::{Declaration, Limits};
+use super::declaration::{Declaration, Limits, Recycle};
 use super::failure::Failure;
 use super::gate::{Permit, WorkerGate};
 use super::host::{Phase, State, View};
@@ -33,7 +33,10 @@ pub(super) struct Instance {
     bounds: Bounds,
     /// The pool's count of retirements that this instance has followed.
     pub(super) retirements: u64,
-    pub(super) uses: u32,
+    /// The linear memory that the pool counts for it.
+    pub(super) counted_bytes: usize,
+    made: Instant,
+    uses: u64,
 }
 
 /// What a hook call may take.
@@ -42,6 +45,8 @@ struct Bounds {
     deadline: Duration,
     ticks: Ticks,
     timeout: Duration,
+    /// Whether the deadline is what other calls of the same request left over.
+    is_shortened: bool,
 }
 
 impl Instance {
@@ -79,6 +84,8 @@ impl Instance {
             configured: Vec::new(),
             bounds,
             retirements: 0,
+            counted_bytes: 0,
+            made: Instant::now(),
             uses: 0,
         })
     }
@@ -101,6 +108,23 @@ impl Instance {
         }
     }
 
+    /// CPU time of the last call, which took so long by the clock on the wall.
+    pub(super) fn used(&self, took: Duration) -> Duration {
+        self.store.data().budget.used(took)
+    }
+
+    /// Linear memory of the guest.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes
+    }
+
+    /// Whether it has served enough.
+    pub(super) fn is_spent(&self, recycle: &Recycle, now: Instant) -> bool {
+        self.uses >= recycle.uses
+            || recycle.age.is_some_and(|age| now.saturating_duration_since(self.made) >= age)
+            || recycle.memory_bytes.is_some_and(|bytes| self.memory_bytes() >= bytes)
+    }
+
     /// Whether it was configured for this attachment already; if not, [`Self::configure`] comes first.
     pub(super) fn knows(&self, attachment: &Attachment) -> bool {
         self.configured.binary_search(&attachment.id).is_ok()
@@ -111,19 +135,21 @@ impl Instance {
         self.store.data_mut().budget.admit(permit);
     }
 
-    /// Runs the request hook. `view` is lent to the guest's `exchange` for the call.
+    /// Runs the request hook. `view` is lent to the guest's `exchange` for the call, `time` bounds its CPU time together with other calls.
     pub(super) async fn on_request(
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
         view: Option<&View>,
+        time: &GuestTime,
     ) -> Result<RequestVerdict, Failure> {
         let Some(hook) = &self.request_hook else { return Ok(RequestVerdict::Next(Vec::new())) };
+        let bounds = self.bounds.within_request(time)?;
         lend(&mut self.store, view);
-        begin(&mut self.store, self.bounds);
-        let verdict = self.bounds.within(hook.call_on_request(&mut self.store, attachment.id, head)).await;
-        self.end();
-        verdict
+        begin(&mut self.store, bounds);
+        let verdict = bounds.within(hook.call_on_request(&mut self.store, attachment.id, head)).await;
+        self.end_hook();
+        verdict.map_err(|failure| bounds.blame(failure, time))
     }
 
     /// Runs the response hook.
@@ -132,13 +158,15 @@ impl Instance {
         attachment: &Attachment,
         head: ResponseHead<'_>,
         view: Option<&View>,
+        time: &GuestTime,
     ) -> Result<ResponseVerdict, Failure> {
         let Some(hook) = &self.response_hook else { return Ok(ResponseVerdict::Next(Vec::new())) };
+        let bounds = self.bounds.within_request(time)?;
         lend(&mut self.store, view);
-        begin(&mut self.store, self.bounds);
-        let verdict = self.bounds.within(hook.call_on_response(&mut self.store, attachment.id, head)).await;
-        self.end();
-        verdict
+        begin(&mut self.store, bounds);
+        let verdict = bounds.within(hook.call_on_response(&mut self.store, attachment.id, head)).await;
+        self.end_hook();
+        verdict.map_err(|failure| bounds.blame(failure, time))
     }
 
     /// Lets the guest forget the attachments that are not in `live` (ascending ids).
@@ -152,6 +180,11 @@ impl Instance {
         }
         self.configured.retain(|id| live.binary_search(id).is_ok());
         Ok(())
+    }
+
+    fn end_hook(&mut self) {
+        self.uses += 1;
+        self.end();
     }
 
     fn end(&mut self) -> Phase {
@@ -174,12 +207,37 @@ fn lend(store: &mut Store<State>, view: Option<&View>) {
 
 impl Bounds {
     fn of(limits: &Limits) -> Self {
-        Self { deadline: limits.deadline, ticks: Ticks::of(limits.deadline), timeout: limits.timeout }
+        Self {
+            deadline: limits.deadline,
+            ticks: Ticks::of(limits.deadline),
+            timeout: limits.timeout,
+            is_shortened: false,
+        }
     }
 
     /// Making an instance and learning a config may take longer than a hook.
     fn for_setup(self) -> Self {
         Self { deadline: SETUP_DEADLINE, ticks: Ticks::of(SETUP_DEADLINE), ..self }
+    }
+
+    /// At most what the request has left.
+    fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
+        let left = time.left();
+        if left >= self.deadline {
+            return Ok(self);
+        }
+        if left.is_zero() {
+            return Err(time.exceeded());
+        }
+        Ok(Self { deadline: left, ticks: Ticks::of(left), is_shortened: true, ..self })
+    }
+
+    /// A deadline that the request's other calls had shortened is the request's limit, not the plugin's.
+    fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
+        match failure {
+            Failure::Deadline(_) if self.is_shortened => time.exceeded(),
+            other => other,
+        }
     }
 
     /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.

@@ -1,11 +1,9 @@
 //! A version: a component that was compiled and found fit, with what its exports and imports say about its rights.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::InstancePre;
 
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::builtin;
@@ -13,13 +11,16 @@ use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
 use super::host::State;
+use super::outline::Outline;
+use super::rights::Rights;
 
 /// One compiled component. Declarations and snapshots share it.
 pub struct Version {
     digest: Digest,
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
-    hooks: BTreeSet<Hook>,
+    rights: Rights,
+    is_described: bool,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
 }
@@ -29,6 +30,18 @@ pub struct Version {
 pub enum Hook {
     Request,
     Response,
+}
+
+impl Hook {
+    pub const ALL: [Self; 2] = [Self::Request, Self::Response];
+
+    /// As metrics and reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
 }
 
 /// Where the exports stand in the component, so that instances need no look-up by name.
@@ -79,25 +92,32 @@ impl Version {
             ));
         }
         let compiled = runtime.compiler.compile(&runtime.engine, component, digest).await?;
-        let hooks = check_exports(runtime, &compiled)?;
-        let imports_exchange = imports(runtime, &compiled).any(|name| name.starts_with(EXCHANGE));
+        let outline = Outline::of(&runtime.engine, &compiled);
+        if !outline.faults.is_empty() {
+            return Err(LoadError::World(outline.faults.join("; it ")));
+        }
+        let Outline { rights, is_described, .. } = outline;
+        let imports_exchange = rights.imports.contains("exchange");
+        // What is linked under a known name may still have another shape than the component wants.
         let instance_pre =
             runtime.linker.instantiate_pre(&compiled).map_err(|error| LoadError::World(format!("{error:#}")))?;
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
         let exports = Exports {
             lifecycle: lifecycle::GuestIndices::new(&instance_pre).map_err(world)?,
-            request_hook: hooks
+            request_hook: rights
+                .hooks
                 .contains(&Hook::Request)
                 .then(|| request_hook::GuestIndices::new(&instance_pre))
                 .transpose()
                 .map_err(world)?,
-            response_hook: hooks
+            response_hook: rights
+                .hooks
                 .contains(&Hook::Response)
                 .then(|| response_hook::GuestIndices::new(&instance_pre))
                 .transpose()
                 .map_err(world)?,
         };
-        Ok(Self { digest, instance_pre, exports, hooks, imports_exchange })
+        Ok(Self { digest, instance_pre, exports, rights, is_described, imports_exchange })
     }
 
     pub fn digest(&self) -> Digest {
@@ -105,7 +125,12 @@ impl Version {
     }
 
     pub fn has(&self, hook: Hook) -> bool {
-        self.hooks.contains(&hook)
+        self.rights.hooks.contains(&hook)
+    }
+
+    /// Which hooks it exports, and what it imports of the WIT package.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
     }
 }
 
@@ -113,56 +138,9 @@ impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Version")
             .field("label", &self.digest.label())
-            .field("hooks", &self.hooks)
+            .field("rights", &self.rights)
             .finish_non_exhaustive()
     }
 }
 
-fn imports<'c>(runtime: &'c Runtime, component: &'c Component) -> impl Iterator<Item = String> + 'c {
-    component.component_type().imports(&runtime.engine).map(|(name, _)| name.to_owned()).collect::<Vec<_>>().into_iter()
-}
-
-/// Reads the hooks off the exports, and names what is missing or unknown: a wrong world must not be half understood.
-fn check_exports(runtime: &Runtime, component: &Component) -> Result<BTreeSet<Hook>, LoadError> {
-    let kind = component.component_type();
-    let ours: Vec<String> = kind
-        .exports(&runtime.engine)
-        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| name.starts_with(PACKAGE))
-        .collect();
-    let mut hooks = BTreeSet::new();
-    let mut lifecycle = false;
-    for name in &ours {
-        match name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
-            Some(("lifecycle", version)) if fits(version) => lifecycle = true,
-            Some(("request-hook", version)) if fits(version) => drop(hooks.insert(Hook::Request)),
-            Some(("response-hook", version)) if fits(version) => drop(hooks.insert(Hook::Response)),
-            Some(("describe", version)) if fits(version) => {}
-            _ => {
-                return Err(LoadError::World(format!(
-                    "it exports `{name}`, which this gateway does not know (it speaks {PACKAGE}*@{SPOKEN}.x)"
-                )));
-            }
-        }
-    }
-    if !lifecycle {
-        return Err(LoadError::World(format!("it does not export `{PACKAGE}lifecycle@{SPOKEN}.0`")));
-    }
-    if hooks.is_empty() {
-        return Err(LoadError::World(format!(
-            "it exports no hook: neither `{PACKAGE}request-hook` nor `{PACKAGE}response-hook`"
-        )));
-    }
-    Ok(hooks)
-}
-
-fn fits(version: &str) -> bool {
-    version.strip_prefix(SPOKEN).is_some_and(|rest| rest.starts_with('.'))
-}
-
-const PACKAGE: &str = "witgate:plugin/";
-const EXCHANGE: &str = "witgate:plugin/exchange@";
-/// Versions of the WIT package that fit, by semver's rule for 0.x.
-const SPOKEN: &str = "0.1";
 const CORE_WASM_VERSION: &[u8] = &[1, 0, 0, 0];

@@ -61,7 +61,8 @@ pub fn serve(
 /// The exchange, as filters may trust it: what only filters may write is gone, who the client is stands fast.
 fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connection>, head: Parts) -> Box<Exchange> {
     // Boxed: it is handed through every step, and moving it each time would cost more.
-    let mut exchange = Box::new(Exchange::new(connection.clone(), head, generation.pools.clone()));
+    let mut exchange =
+        Box::new(Exchange::new(connection.clone(), head, generation.lanes.clone(), generation.guest_time()));
     strip_owned(&mut exchange.headers, &generation.snapshot.owned_headers);
     identity::establish(&mut exchange, listener);
     exchange

@@ -31,6 +31,7 @@ pub(in crate::plugin) struct State {
     pub(in crate::plugin) memory: MemoryCap,
     pub(in crate::plugin) phase: Phase,
     log: LogPort,
+    #[allow(dead_code, reason = "the capabilities that read it follow")]
     grants: Arc<Grants>,
 }
 
@@ -40,7 +41,7 @@ impl State {
             wasi: WasiCtx::builder().build(),
             table: ResourceTable::new(),
             budget,
-            memory: MemoryCap::new(limits.memory_bytes),
+            memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
             log: LogPort::new(plugin, limits.log_lines),
             grants,

@@ -1,0 +1,25 @@
+//! The gateway's own requests to other servers: those of plugins (`http`), and what the configuration names by URL.
+//!
+//! Requests that are passed on for a client go through `upstream`, which knows endpoints; this room knows origins.
+//!
+//! ```text
+//! trust        whose certificates are believed
+//! address      which addresses a name may lead to
+//! connections  pooled HTTP/1.1 connections over TCP and TLS, of one runtime
+//! client       a plugin's request: small, bounded, to where it may go
+//! fetch        a document by URL: bounded, only if it changed, resumed when it breaks off
+//! ```
+
+mod trust;
+mod address;
+mod connections;
+mod client;
+mod fetch;
+
+pub use address::Reach;
+pub use client::{Client, SendError, Terms};
+pub use fetch::{Fetch, FetchError, Fetched, Fetcher};
+pub use trust::Trust;
+
+#[cfg(test)]
+mod tests;
