@@ -7,13 +7,13 @@ use serde_json::Value;
 /// A swap, or what followed one.
 pub(super) fn swap(report: &Value) -> String {
     let (plugin, now) = (text(&report["plugin"]), version(&report["sha256"]));
-    let mut line = match report["previous_sha256"].as_str() {
-        _ if report["state"] == "unchanged" => format!("{plugin}: {now} serves already"),
-        Some(before) if report["state"] == "serving" => {
-            format!("{plugin}: {now} serves in the place of {}", short(before))
-        }
-        Some(stable) => format!("{plugin}: {now} is on trial ({}) beside {}", text(&report["state"]), short(stable)),
-        None => format!("{plugin}: {now} ({})", text(&report["state"])),
+    let before = version(&report["previous_sha256"]);
+    let mut line = match text(&report["state"]) {
+        "serving" => format!("{plugin}: {now} serves in the place of {before}"),
+        "unchanged" => format!("{plugin}: {now} serves already"),
+        "rolled_back" => format!("{plugin}: the trial is over, {now} serves"),
+        state @ ("canary" | "shadow") => format!("{plugin}: {now} is on trial ({state}) beside {before}"),
+        state => format!("{plugin}: {now} ({state})"),
     };
     let _ =
         write!(line, ", generation {}, {:.0} ms", report["generation"], report["took_ms"].as_f64().unwrap_or_default());
@@ -30,7 +30,7 @@ pub(super) fn swap(report: &Value) -> String {
 pub(super) fn rollout(plugin: &Value) -> String {
     let mut line = format!("{}: {} serves", text(&plugin["name"]), version(&plugin["sha256"]));
     if !plugin["last_rollout"].is_null() {
-        let _ = write!(line, "\n  the trial ended so: {}", plugin["last_rollout"]);
+        let _ = write!(line, "\n  {}", trial(&plugin["last_rollout"]));
     }
     line
 }
@@ -64,11 +64,33 @@ pub(super) fn status(status: &Value) -> String {
             text(&plugin["source"]),
             decided(plugin),
         );
-        if let Some(trial) = plugin["rollout"]["sha256"].as_str() {
-            let _ = write!(out, "\n  {:width$}  {} is on trial: {}", "", short(trial), plugin["rollout"]);
+        if !plugin["rollout"].is_null() {
+            let _ = write!(out, "\n  {:width$}  {}", "", trial(&plugin["rollout"]));
         }
     }
     out
+}
+
+/// A canary or a shadow run: its version, its evidence so far, and how it ended if it has.
+fn trial(rollout: &Value) -> String {
+    let mut words = format!("{} {}", text(&rollout["mode"]), version(&rollout["sha256"]));
+    if let Some(percent) = rollout["percent"].as_f64() {
+        let _ = write!(words, " at {percent} %");
+    }
+    for (side, name) in [("trial", "it"), ("stable", "the stable version")] {
+        let side = &rollout["evidence"][side];
+        let _ = write!(words, "; {name} had {} calls, {} failures", side["calls"], side["failures"]);
+        if let Some(p99_us) = side["p99_us"].as_f64() {
+            let _ = write!(words, ", p99 {p99_us:.0} µs");
+        }
+    }
+    if let Some(outcome) = rollout["outcome"].as_str() {
+        let _ = write!(words, "; {} by {}", outcome.replace('_', " "), text(&rollout["decided_by"]));
+    }
+    if let Some(reason) = rollout["reason"].as_str() {
+        let _ = write!(words, ": {reason}");
+    }
+    words
 }
 
 /// Who decided what serves.
@@ -88,12 +110,9 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-fn version(sha256: &Value) -> &str {
-    short(text(sha256))
-}
-
 /// As metrics and logs call a version.
-fn short(sha256: &str) -> &str {
+fn version(sha256: &Value) -> &str {
+    let sha256 = text(sha256);
     sha256.get(..12).unwrap_or(sha256)
 }
 
@@ -134,9 +153,31 @@ mod tests {
             "jwt: cdcdcdcdcdcd is on trial (canary) beside abababababab, generation 8, 34 ms"
         );
         assert_eq!(swap(&swapped("unchanged")), "jwt: cdcdcdcdcdcd serves already, generation 8, 34 ms");
+        assert_eq!(swap(&swapped("rolled_back")), "jwt: the trial is over, cdcdcdcdcdcd serves, generation 8, 34 ms");
         let mut report = swapped("serving");
         report["rights_gained"] = json!(["witgate:plugin/http@0.1.0"]);
         assert!(swap(&report).ends_with("\n  now imports witgate:plugin/http@0.1.0"));
+    }
+
+    #[test]
+    fn a_trial_shows_its_evidence_and_its_end() {
+        let told = rollout(&json!({
+            "name": "jwt", "sha256": "ab".repeat(32),
+            "last_rollout": {
+                "mode": "canary", "percent": 5.0, "sha256": "cd".repeat(32), "outcome": "rolled_back",
+                "decided_by": "evidence", "reason": "it fails",
+                "evidence": {
+                    "trial": { "calls": 12, "failures": 6, "p99_us": 80.2 },
+                    "stable": { "calls": 200, "failures": 0, "p99_us": null },
+                },
+            },
+        }));
+        let lines = [
+            "jwt: abababababab serves",
+            "  canary cdcdcdcdcdcd at 5 %; it had 12 calls, 6 failures, p99 80 µs; the stable version had 200 calls, \
+             0 failures; rolled back by evidence: it fails",
+        ];
+        assert_eq!(told, lines.join("\n"));
     }
 
     #[test]
