@@ -15,6 +15,21 @@ pub fn guest(name: &str) -> PathBuf {
     }
 }
 
+/// The component of a guest with a mark in it: it does the same, and has another digest.
+///
+/// # Panics
+///
+/// When there is no such guest, or the mark has more than 100 bytes.
+#[track_caller]
+pub fn variant(name: &str, mark: &str) -> Vec<u8> {
+    let mut component = std::fs::read(guest(name)).expect("a guest can be read");
+    let length = u8::try_from(mark.len()).ok().filter(|length| *length <= 100).expect("a short mark");
+    // A custom section, whose name is the mark, with nothing in it.
+    component.extend([0, length + 1, length]);
+    component.extend(mark.as_bytes());
+    component
+}
+
 /// The component of an example, by the name of its folder; `None` when that example has none.
 pub fn example(name: &str) -> Option<PathBuf> {
     EXAMPLES.iter().find(|(known, _)| *known == name).map(|(_, path)| path.into())

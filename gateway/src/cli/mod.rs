@@ -3,6 +3,11 @@
 mod run;
 mod validate;
 
+mod operate;
+mod plugin;
+mod remote;
+mod report;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
 use crate::gateway::GatewayError;
-use crate::plugin;
+use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::telemetry::{self, LogFormat};
 
 /// An API gateway that people extend with WebAssembly components.
@@ -56,8 +61,23 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Put another version of a plugin in the place of the one that serves, at once or by degrees.
+    Swap(operate::Swap),
+    /// Let the version on trial serve everything.
+    Promote(operate::Named),
+    /// End a trial; without one, go back to the version before.
+    Rollback(operate::Named),
+    /// What concerns one plugin.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    /// Show what a running gateway serves.
+    Status(remote::Reach),
+    /// Let a running gateway read its configuration again.
+    Reload(remote::Reach),
+    /// Let a running gateway finish what it has begun, and end.
+    Drain(remote::Reach),
     /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
-    #[command(name = plugin::CHILD_COMMAND, hide = true)]
+    #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent { limits: Vec<String> },
 }
 
@@ -73,7 +93,14 @@ pub fn main() -> ExitCode {
     };
     let format = arguments.format;
     match arguments.command {
-        Command::CompileComponent { limits } => plugin::compile_child(&limits),
+        Command::Swap(wish) => operate::swap(&wish, format),
+        Command::Promote(named) => operate::change("promote", &named, format),
+        Command::Rollback(named) => operate::change("rollback", &named, format),
+        Command::Plugin(command) => plugin::run(&command, format),
+        Command::Status(reach) => operate::status(&reach, format),
+        Command::Reload(reach) => operate::reload(&reach, format),
+        Command::Drain(reach) => operate::drain(&reach, format),
+        Command::CompileComponent { limits } => compile_child(&limits),
         Command::Schema => {
             print(&format!("{:#}", config::schema()));
             ExitCode::SUCCESS
