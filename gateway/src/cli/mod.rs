@@ -5,6 +5,7 @@ mod validate;
 
 mod operate;
 mod plugin;
+mod inspect;
 mod remote;
 mod report;
 

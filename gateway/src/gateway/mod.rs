@@ -25,8 +25,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, broadcast};
 
-use crate::config::model::Config;
+use crate::config::model::{self as config, Config};
 use crate::config::{Document, Faults, Loaded};
+use crate::outbound::Trust;
 use crate::control::{Event, Overrides, StateDir, StateDirError};
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
 use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
@@ -117,7 +118,7 @@ impl Gateway {
     pub async fn start(source: Source, program: PathBuf) -> Result<Self, GatewayError> {
         let loaded = (source.read)().map_err(GatewayError::Config)?;
         let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?.path().to_owned();
-        let runtime = Arc::new(plugin_runtime(&loaded.config, &state_dir, program)?);
+        let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, program)?);
         let overrides = Overrides::load(&state_dir).under(&loaded.config);
         let snapshot = Arc::new(build(&loaded, &overrides.choices(), None, &runtime).await?);
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
@@ -168,7 +169,7 @@ impl Gateway {
     /// Any [`GatewayError`] but the binding ones.
     pub async fn check(loaded: &Loaded, program: PathBuf) -> Result<(), GatewayError> {
         let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?;
-        let runtime = plugin_runtime(&loaded.config, state_dir.path(), program)?;
+        let runtime = plugin_runtime(&loaded.config.runtime, state_dir.path(), program)?;
         build(loaded, &Choices::new(), None, &runtime).await.map(drop)
     }
 
@@ -268,17 +269,23 @@ fn bind(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<(Arc<Listener
         .collect()
 }
 
-fn plugin_runtime(config: &Config, state_dir: &Path, program: PathBuf) -> Result<Runtime, GatewayError> {
+/// The engine of plugins. `state_dir` belongs to this user alone.
+pub(crate) fn plugin_runtime(
+    config: &config::Runtime,
+    state_dir: &Path,
+    program: PathBuf,
+) -> Result<Runtime, GatewayError> {
     let options = EngineOptions {
-        slots: config.runtime.slots,
+        slots: config.slots,
         state_dir: state_dir.to_owned(),
-        cache_bytes: config.runtime.cache.0,
+        cache_bytes: config.cache.0,
         compiler: program,
         compile_limits: CompileLimits {
-            timeout: config.runtime.compile_timeout,
-            memory_bytes: config.runtime.compile_memory.0,
-            parallel: config.runtime.parallel_compiles,
+            timeout: config.compile_timeout,
+            memory_bytes: config.compile_memory.0,
+            parallel: config.parallel_compiles,
         },
+        trust: Trust::default(),
     };
     Runtime::new(options).map_err(|error| GatewayError::Engine(format!("{error:#}")))
 }

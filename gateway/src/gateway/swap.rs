@@ -129,7 +129,7 @@ impl Shared {
             SwapSource::Component(component) => versions.of_component(component, pinned).await,
             SwapSource::Source(text) => {
                 let source: PluginSource = plugin_source(text).map_err(OperationError::Invalid)?;
-                versions.ordered(&source, pinned).await
+                versions.ordered(&source, pinned, configured.public_key.as_deref()).await
             }
         };
         loaded.map_err(|error| match error {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use wasmtime::Store;
+use wasmtime::{Store, component};
 
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
@@ -58,21 +58,10 @@ impl Instance {
         gate: &WorkerGate,
         overtime: Arc<AtomicUsize>,
     ) -> Result<Self, Failure> {
-        let Declaration { version, limits, .. } = declaration;
-        let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(declaration, budget, gate.metrics.clone());
-        let mut store = Store::new(version.instance_pre.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(limits.reply_bytes);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
-        let bounds = Bounds::of(limits);
+        let (mut store, instance, bounds) = instantiate(declaration, gate, overtime).await?;
         let setting_up = bounds.for_setup();
-        begin(&mut store, setting_up);
-        let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
-        store.data_mut().budget.stop();
-        let instance = made?;
         let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, setting_up.deadline);
-        let exports = &version.exports;
+        let exports = &declaration.version.exports;
         let lifecycle = exports.lifecycle.load(&mut store, &instance).map_err(trap)?;
         let request_hook =
             exports.request_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
@@ -92,6 +81,17 @@ impl Instance {
             made: Instant::now(),
             uses: 0,
         })
+    }
+
+    /// Asks a component that exports `describe` for the schema of its configuration, on an instance made for this.
+    pub(super) async fn schema(declaration: &Declaration, gate: &WorkerGate) -> Result<String, Failure> {
+        let (mut store, instance, bounds) = instantiate(declaration, gate, Arc::default()).await?;
+        let bounds = bounds.for_setup();
+        let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, bounds.deadline);
+        let Some(describe) = &declaration.version.exports.describe else { return Ok("true".to_owned()) };
+        let describe = describe.load(&mut store, &instance).map_err(trap)?;
+        begin(&mut store, bounds);
+        bounds.within(describe.call_schema(&mut store)).await
     }
 
     /// Teaches the instance an attachment's config, and returns what the guest asked for meanwhile.
@@ -196,6 +196,27 @@ impl Instance {
         state.budget.stop();
         std::mem::replace(&mut state.phase, Phase::Idle)
     }
+}
+
+/// A store with its limits, and the component in it.
+async fn instantiate(
+    declaration: &Declaration,
+    gate: &WorkerGate,
+    overtime: Arc<AtomicUsize>,
+) -> Result<(Store<State>, component::Instance, Bounds), Failure> {
+    let Declaration { version, limits, .. } = declaration;
+    let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
+    let state = State::new(declaration, budget, gate.metrics.clone());
+    let mut store = Store::new(version.instance_pre.engine(), state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.reply_bytes);
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
+    let bounds = Bounds::of(limits);
+    let setting_up = bounds.for_setup();
+    begin(&mut store, setting_up);
+    let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
+    store.data_mut().budget.stop();
+    Ok((store, made?, bounds))
 }
 
 pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {

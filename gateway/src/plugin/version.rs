@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::exports::witgate::plugin::{
-    lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
+    describe, lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
 };
-use super::builtin;
 use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
@@ -23,7 +21,6 @@ pub struct Version {
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
     rights: Rights,
-    is_described: bool,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
     /// Whether it exports a hook that sees bodies of requests, or of responses.
@@ -62,6 +59,7 @@ impl Hook {
 /// Where the exports stand in the component, so that instances need no look-up by name.
 pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) describe: Option<describe::GuestIndices>,
     pub(super) request_hook: Option<request_hook::GuestIndices>,
     pub(super) response_hook: Option<response_hook::GuestIndices>,
     pub(super) request_body: Option<request_body::GuestIndices>,
@@ -71,35 +69,17 @@ pub(super) struct Exports {
 }
 
 impl Version {
-    /// Reads a component's bytes: at most `bytes_max`, and only a component.
+    /// Compiles the component, or finds its code in the cache, and checks that it fits. `digest` is the component's.
     ///
     /// # Errors
-    /// [`LoadError::Read`], [`LoadError::TooLarge`], [`LoadError::NotAComponent`].
-    pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
-        let fail = |error| LoadError::Read { path: path.display().to_string(), error };
-        let size_bytes = std::fs::metadata(path).map_err(fail)?.len();
-        if size_bytes > bytes_max {
-            return Err(LoadError::TooLarge { size_bytes, max_bytes: bytes_max });
-        }
-        std::fs::read(path).map_err(fail)
-    }
-
-    /// The bytes of a bundled component.
-    ///
-    /// # Errors
-    /// [`LoadError::UnknownBuiltin`].
-    pub fn builtin(name: &str) -> Result<&'static [u8], LoadError> {
-        builtin::component(name).ok_or_else(|| LoadError::UnknownBuiltin {
-            name: name.to_owned(),
-            known: builtin::names().collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    /// Compiles the component, or finds its code in the cache, and checks what it exports. `digest` is the component's.
-    ///
-    /// # Errors
-    /// Any [`LoadError`] but the reading ones.
+    /// Any [`LoadError`] but those about sources.
     pub async fn load(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Self, LoadError> {
+        let compiled = Self::compile(runtime, component, digest).await?;
+        Self::fit(runtime, &compiled, digest)
+    }
+
+    /// The first half of [`Self::load`].
+    pub(super) async fn compile(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Component, LoadError> {
         if !component.starts_with(b"\0asm") {
             return Err(LoadError::NotAComponent(
                 "it is not WebAssembly (the bytes `\\0asm` are missing at its start)",
@@ -110,18 +90,20 @@ impl Version {
                 "it is a core WebAssembly file, not a component (build it with `--target wasm32-wasip2`)",
             ));
         }
-        let compiled = runtime.compiler.compile(&runtime.engine, component, digest).await?;
-        let outline = Outline::of(&runtime.engine, &compiled);
-        if !outline.faults.is_empty() {
-            return Err(LoadError::World(outline.faults.join("; it ")));
+        runtime.compiler.compile(&runtime.engine, component, digest).await
+    }
+
+    /// The second half of [`Self::load`]: names everything that is missing or unknown.
+    pub(super) fn fit(runtime: &Runtime, compiled: &Component, digest: Digest) -> Result<Self, LoadError> {
+        let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
+        let Outline { rights, is_described, faults, .. } = Outline::of(&runtime.engine, compiled);
+        if !faults.is_empty() {
+            return Err(LoadError::World(faults.join("; it ")));
         }
-        let Outline { rights, is_described, .. } = outline;
-        let imports_exchange = rights.imports.contains("exchange");
         // What is linked under a known name may still have another shape than the component wants.
-        let instance_pre =
-            runtime.linker.instantiate_pre(&compiled).map_err(|error| LoadError::World(format!("{error:#}")))?;
-        let exports =
-            Exports::find(&instance_pre, &rights.hooks).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        let instance_pre = runtime.linker.instantiate_pre(compiled).map_err(world)?;
+        let exports = Exports::find(&instance_pre, &rights.hooks, is_described).map_err(world)?;
+        let imports_exchange = rights.imports.contains("exchange");
         let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
         let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
         let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
@@ -130,7 +112,6 @@ impl Version {
             instance_pre,
             exports,
             rights,
-            is_described,
             imports_exchange,
             sees_request_bodies,
             sees_response_bodies,
@@ -152,7 +133,11 @@ impl Version {
 }
 
 impl Exports {
-    fn find(component: &InstancePre<State>, hooks: &BTreeSet<Hook>) -> wasmtime::Result<Self> {
+    fn find(
+        component: &InstancePre<State>,
+        hooks: &BTreeSet<Hook>,
+        is_described: bool,
+    ) -> wasmtime::Result<Self> {
         /// Only what is exported can be found.
         fn of<T>(exported: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<Option<T>> {
             exported.then(find).transpose()
@@ -160,6 +145,7 @@ impl Exports {
         let has = |hook| hooks.contains(&hook);
         Ok(Self {
             lifecycle: lifecycle::GuestIndices::new(component)?,
+            describe: of(is_described, || describe::GuestIndices::new(component))?,
             request_hook: of(has(Hook::Request), || request_hook::GuestIndices::new(component))?,
             response_hook: of(has(Hook::Response), || response_hook::GuestIndices::new(component))?,
             request_body: of(has(Hook::RequestBody), || request_body::GuestIndices::new(component))?,

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use super::plugin::{Plugin, Refusal, Settings, Use, release};
 use super::resources::Resources;
-use super::versions::Versions;
+use super::versions::{Versions, proof};
 use super::{Choice, Choices, Snapshot, TrialChoice};
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault};
 use crate::filter::{Filter, OnError, PluginFilter, Policy};
 use crate::plugin::{
-    Deployment, Digest, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, StickyKey, Trial, TrialMode,
-    Version,
+    Deployment, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, StickyKey, Trial, TrialMode, Version,
 };
 
 /// Collects what routes want of plugins, and then deploys them.
@@ -164,7 +163,8 @@ async fn stable(
             }
         }
     }
-    versions.of_source(name, &raw.source, raw.sha256.map(Digest::from)).await
+    let proof = proof(raw.sha256, raw.public_key.as_deref())?;
+    versions.of_source(name, &raw.source, &proof).await
 }
 
 async fn trial(
@@ -182,8 +182,8 @@ async fn trial(
             Ok(version.map(|version| (version, mode.clone())))
         }
         (TrialChoice::AsConfigured, Some(canary)) => {
-            let pinned = canary.sha256.map(Digest::from);
-            let version = versions.of_source(&format!("{name}/canary"), &canary.source, pinned).await?;
+            let proof = proof(canary.sha256, raw.public_key.as_deref())?;
+            let version = versions.of_source(&format!("{name}/canary"), &canary.source, &proof).await?;
             Ok(Some((version, trial_mode(canary))))
         }
         (TrialChoice::None, _) | (TrialChoice::AsConfigured, None) => Ok(None),
