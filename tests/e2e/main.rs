@@ -20,6 +20,7 @@ mod proxying;
 mod refused;
 mod reload;
 mod routing;
+mod swaps;
 mod timeouts;
 mod transforms;
 mod upstreams;

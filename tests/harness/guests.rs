@@ -104,6 +104,7 @@ mod tests {
             ("caps", request),
             ("flood", request),
             ("hog", request),
+            ("impostor", both),
             ("kv", request),
             ("no-world", &[]),
             ("probe", both),
