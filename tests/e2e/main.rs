@@ -3,9 +3,11 @@
 //! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
 //! What a single room promises is tested in that room.
 
+mod admin;
 mod bodies;
 mod broken_bodies;
 mod cli;
+mod contract;
 mod documents;
 mod faults;
 mod filters;
@@ -13,12 +15,15 @@ mod forwarding;
 mod harness_itself;
 mod hostile;
 mod http2;
+mod inspect;
 mod limits;
 mod plugins;
 mod proxying;
 mod refused;
 mod reload;
 mod routing;
+mod sources;
+mod swaps;
 mod timeouts;
 mod transforms;
 mod upstreams;

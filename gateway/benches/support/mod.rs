@@ -62,6 +62,9 @@ impl Bench {
             restarts: 1000,
             reply_bytes: 1 << 20,
             log_lines: 100,
+            host_calls: 1000,
+            handles: 1024,
+            metrics: 64,
             table_elements: 20_000,
             attributes: 64,
         };

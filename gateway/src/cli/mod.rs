@@ -3,8 +3,11 @@
 mod run;
 mod validate;
 
+mod operate;
 mod plugin;
 mod inspect;
+mod remote;
+mod report;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
+use crate::control::AdminError;
 use crate::gateway::GatewayError;
 use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::telemetry::{self, LogFormat};
@@ -59,9 +63,21 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Put another version of a plugin in the place of the one that serves, at once or by degrees.
+    Swap(operate::Swap),
+    /// Let the version on trial serve everything.
+    Promote(operate::Named),
+    /// End a trial; without one, go back to the version before.
+    Rollback(operate::Named),
     /// What concerns one plugin.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Show what a running gateway serves.
+    Status(remote::Reach),
+    /// Let a running gateway read its configuration again.
+    Reload(remote::Reach),
+    /// Let a running gateway finish what it has begun, and end.
+    Drain(remote::Reach),
     /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
     #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent { limits: Vec<String> },
@@ -79,7 +95,13 @@ pub fn main() -> ExitCode {
     };
     let format = arguments.format;
     match arguments.command {
+        Command::Swap(wish) => operate::swap(&wish, format),
+        Command::Promote(named) => operate::change("promote", &named, format),
+        Command::Rollback(named) => operate::change("rollback", &named, format),
         Command::Plugin(command) => plugin::run(&command, format),
+        Command::Status(reach) => operate::status(&reach, format),
+        Command::Reload(reach) => operate::reload(&reach, format),
+        Command::Drain(reach) => operate::drain(&reach, format),
         Command::CompileComponent { limits } => compile_child(&limits),
         Command::Schema => {
             print(&format!("{:#}", config::schema()));
@@ -114,8 +136,10 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
         GatewayError::Config(faults) => (EXIT_CONFIG, Some(faults)),
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
         GatewayError::Warm(_) => (EXIT_PLUGIN, None),
-        GatewayError::Bind(_) => (EXIT_BIND, None),
-        GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Worker(_) => (EXIT_FAILURE, None),
+        GatewayError::Bind(_) | GatewayError::Admin(AdminError::Bind(_)) => (EXIT_BIND, None),
+        GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Admin(_) | GatewayError::Worker(_) => {
+            (EXIT_FAILURE, None)
+        }
     };
     match (format, faults) {
         (Format::Json, Some(faults)) => complain(&faults.to_json().to_string()),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::operate::{self, Named};
 use super::{Format, inspect};
 
 #[derive(Debug, Subcommand)]
@@ -17,10 +18,13 @@ pub(super) enum Plugin {
         #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// End an override: the plugin serves what the configuration says again.
+    Reset(Named),
 }
 
 pub(super) fn run(command: &Plugin, format: Format) -> ExitCode {
     match command {
+        Plugin::Reset(named) => operate::change("reset", named, format),
         Plugin::Inspect { component, config } => inspect::inspect(component, config.as_deref(), format),
     }
 }

@@ -5,10 +5,12 @@ mod admin;
 mod judge;
 mod overrides;
 mod signals;
+mod local_token;
 mod state_dir;
 
 pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
 pub use judge::{Evidence, Judgement, Rules, judge};
+pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{
     Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
     SwapSource,

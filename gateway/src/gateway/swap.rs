@@ -82,7 +82,8 @@ impl Shared {
         began: Instant,
     ) -> Result<SwapReport, OperationError> {
         let name = plugin.name.to_string();
-        let configured = running.config.plugins.get(&name).ok_or(OperationError::UnknownPlugin(name.clone()))?;
+        let configured =
+            running.config.plugins.get(&name).ok_or_else(|| OperationError::UnknownPlugin(name.clone()))?.clone();
         let stable = plugin.release(&self.runtime, wish.stable, false).await.map_err(refused)?;
         let trial = match wish.trial {
             Some((version, mode)) => {
@@ -96,7 +97,7 @@ impl Shared {
         let replaced = (stable.declaration.version.digest() != before.digest()).then_some(before.clone());
         let next = plugin.with(stable, trial);
         let mut overrides = running.overrides.clone();
-        change(overrides.entry(&name, configured));
+        change(overrides.entry(&name, &configured));
         let config = running.config.clone();
         // Known before the commit, so that its sweep leaves it alone.
         let older = match replaced {
@@ -129,7 +130,7 @@ impl Shared {
             SwapSource::Component(component) => versions.of_component(component, pinned).await,
             SwapSource::Source(text) => {
                 let source: PluginSource = plugin_source(text).map_err(OperationError::Invalid)?;
-                versions.ordered(&source, pinned).await
+                versions.ordered(&source, pinned, configured.public_key.as_deref()).await
             }
         };
         loaded.map_err(|error| match error {

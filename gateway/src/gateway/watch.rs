@@ -91,16 +91,16 @@ impl Shared {
     /// Loads a plugin from its file again, when there is another component now.
     async fn refresh(&self, name: &str, path: &Path) -> Result<(), OperationError> {
         let began = Instant::now();
-        let (component_max, pinned) = {
+        let (component_max, pinned, public_key) = {
             let running = self.running.lock().await;
             let plugin =
                 running.config.plugins.get(name).ok_or_else(|| OperationError::UnknownPlugin(name.to_owned()))?;
-            (running.config.runtime.component, plugin.sha256)
+            (running.config.runtime.component, plugin.sha256, plugin.public_key.clone())
         };
         let snapshot = self.current.load_full();
         let mut versions = Versions::new(&self.runtime, component_max, Some(&snapshot));
         let source = PluginSource::File(path.to_owned());
-        let loaded = versions.ordered(&source, pinned.map(Into::into)).await;
+        let loaded = versions.ordered(&source, pinned.map(Into::into), public_key.as_deref()).await;
         let outcome = match loaded {
             Ok(version) => {
                 let mut running = self.running.lock().await;

@@ -63,6 +63,11 @@ pub(super) fn grant_of(interface: &str) -> Option<&'static str> {
     parts.find_map(|(_, part)| if let Part::Granted(grant) = part { Some(*grant) } else { None })
 }
 
+/// Whether everybody may import an interface, whatever its version.
+pub(super) fn is_free(interface: &str) -> bool {
+    TRACKS.iter().flat_map(|track| track.interfaces).any(|known| *known == (interface, Part::Free))
+}
+
 /// Whether an interface is one of WASI's that are linked, over an empty context: Rust's standard library asks for them.
 pub(super) fn is_linked_wasi(full: &str) -> bool {
     let version = |rest: &str| rest.split_once('@').is_some_and(|(_, version)| version.starts_with("0.2."));

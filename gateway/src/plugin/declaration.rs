@@ -53,6 +53,12 @@ pub struct Limits {
     pub attributes: usize,
     /// Lines of log a second.
     pub log_lines: u32,
+    /// Calls that one call may make to the host.
+    pub host_calls: u32,
+    /// Handles that an instance may hold at a time: of stores, tables and such, and of WASI's streams.
+    pub handles: usize,
+    /// Distinct names of the plugin's own metrics.
+    pub metrics: usize,
 }
 
 /// When an instance has served enough and another takes its place, so that what a guest hoards does not add up for ever.

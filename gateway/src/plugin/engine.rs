@@ -15,6 +15,7 @@ use super::compile::{CompileLimits, Compiler};
 use super::gate::WorkerGate;
 use super::host::State;
 use super::library::Library;
+use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
 use super::stats::Registry;
 use crate::outbound::{Fetcher, Trust};
@@ -43,6 +44,7 @@ pub struct Runtime {
     trust: Trust,
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
+    metrics: Arc<GuestMetrics>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
     /// What all pools count.
@@ -71,6 +73,7 @@ impl Runtime {
             trust,
             compiler,
             clock,
+            metrics: GuestMetrics::new(),
             attachment_ids: AtomicU32::new(1),
             registry: Arc::default(),
         })
@@ -88,7 +91,12 @@ impl Runtime {
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone(), self.registry.clone())
+        WorkerGate::new(self.clock.clone(), self.registry.clone(), WorkerMetrics::new(self.metrics.clone()))
+    }
+
+    /// What guests wrote for `/metrics` so far.
+    pub fn guest_metrics(&self) -> GuestReadings {
+        self.metrics.read()
     }
 
     /// The counters of all plugins.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wasmtime::component::ResourceTableError;
+
 use super::digest::Digest;
 use super::source::{PublicKeyError, SourceError};
 
@@ -51,6 +53,10 @@ impl Failure {
     pub(super) fn from_wasmtime(error: &wasmtime::Error, deadline: Duration) -> Self {
         if let Some(limit) = error.downcast_ref::<LimitHit>() {
             return Self::Limit { limit: limit.name, detail: limit.detail.clone() };
+        }
+        if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            let detail = "the guest opened more than it may hold at a time".to_owned();
+            return Self::Limit { limit: "limits.handles", detail };
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             return Self::Limit { limit: "runtime.slots", detail: "every slot is taken".to_owned() };

@@ -204,9 +204,9 @@ async fn instantiate(
     gate: &WorkerGate,
     overtime: Arc<AtomicUsize>,
 ) -> Result<(Store<State>, component::Instance, Bounds), Failure> {
-    let Declaration { name, version, limits, grants, .. } = declaration;
+    let Declaration { version, limits, .. } = declaration;
     let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-    let state = State::new(name.clone(), budget, limits, grants.clone());
+    let state = State::new(declaration, budget, gate.metrics.clone());
     let mut store = Store::new(version.instance_pre.engine(), state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.reply_bytes);
@@ -220,7 +220,9 @@ async fn instantiate(
 }
 
 pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
-    store.data_mut().budget.start(bounds.ticks);
+    let state = store.data_mut();
+    state.budget.start(bounds.ticks);
+    state.forget_host_calls();
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 

@@ -24,6 +24,7 @@
 //! body_hooks   its calls that see bodies: whole, or piece by piece in a `transform`
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
+//! metrics      the numbers that guests write, over all workers
 //! failure      what can go wrong, by kind
 //! stats        what was called, and how it went
 //! ```
@@ -62,6 +63,7 @@ mod transform;
 mod budget;
 mod gate;
 mod host;
+mod metrics;
 mod failure;
 mod stats;
 
@@ -82,12 +84,13 @@ pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use fetch::Delivery;
 pub use gate::WorkerGate;
-pub use grants::Grants;
+pub use grants::{Grants, Named, SecretGrant};
 pub use host::View;
 pub use inspect::Inspection;
 pub use lane::{Lane, Side, TrialSide};
 pub use lease::{Lease, Parked};
 pub use library::{Library, LibraryError};
+pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use outline::Outline;
 pub use pool::Pool;
 pub use rights::{Capability, Rights};

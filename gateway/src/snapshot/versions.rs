@@ -60,9 +60,15 @@ impl<'b> Versions<'b> {
     ///
     /// # Errors
     /// Any [`LoadError`].
-    pub async fn ordered(&mut self, source: &PluginSource, pinned: Option<Digest>) -> Result<Arc<Version>, LoadError> {
-        let component = self.fetch(source).await?;
-        self.of_component(&component, pinned).await
+    pub async fn ordered(
+        &mut self,
+        source: &PluginSource,
+        sha256: Option<Digest>,
+        public_key: Option<&str>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let proof = Proof { sha256, public_key: public_key.map(str::parse).transpose()? };
+        let delivery = self.runtime.fetch(&plugin_source(source)?, &proof, self.component_max.0).await?;
+        self.of_delivery(&delivery).await
     }
 
     /// The version of a component that is at hand.

@@ -6,9 +6,15 @@ use super::{GuestSample, HookSample, PluginSamples, VersionSample};
 
 /// All that have a metric.
 pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
-    let versions = || plugins.versions.iter();
+    let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins));
+    // The format has no way to say that a family is empty.
+    all.filter(|family| !family.get_metric().is_empty()).collect()
+}
+
+fn of_versions(samples: &[VersionSample]) -> [MetricFamily; 8] {
+    let versions = || samples.iter();
     let hooks = || versions().flat_map(|version| version.hooks.iter().map(move |hook| (version, hook)));
-    let all = [
+    [
         family(
             "witgate_plugin_info",
             "Always 1; the whole digest of each version is the label.",
@@ -57,6 +63,12 @@ pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
             MetricType::COUNTER,
             versions().flat_map(|version| by(version, "outcome", &version.shadow, counter)),
         ),
+    ]
+}
+
+/// Of what concerns a plugin whatever its version.
+fn of_names(plugins: &PluginSamples) -> [MetricFamily; 3] {
+    [
         family(
             "witgate_plugin_override",
             "Whether an override, and not the configuration, decides what serves.",
@@ -75,9 +87,7 @@ pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
             MetricType::GAUGE,
             plugins.gauges.iter().map(|sample| gauge(sample.value, sample.labels())),
         ),
-    ];
-    // The format has no way to say that a family is empty.
-    all.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
+    ]
 }
 
 /// A label's name and value.
