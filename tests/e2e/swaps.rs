@@ -112,7 +112,8 @@ async fn a_pinned_plugin_is_swapped_with_a_new_pin_only() {
     let pin = format!("sha256: {}", sha256(&component("stamp")));
     let gateway = GATEWAY.start(swappable(&Upstream::echo().await, &pin)).await;
     let (admin, next) = (gateway.admin(), component("impostor"));
-    for (pin, status) in [("", 422), ("?sha256=1111111111111111111111111111111111111111111111111111111111111111", 422)] {
+    for (pin, status) in [("", 422), ("?sha256=1111111111111111111111111111111111111111111111111111111111111111", 422)]
+    {
         assert_eq!(admin.upload(&format!("stamp{pin}"), &next).await.status, status, "{pin}");
         assert_eq!(served_by(&mut gateway.client().await, &[]).await, "stamp");
     }
@@ -132,7 +133,9 @@ async fn a_swap_that_asks_for_more_rights_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_configuration_forbids_it_nobody_overrides_it() {
-    let config = swappable(&Upstream::echo().await, "").to_string().replace("'127.0.0.1:0' }", "'127.0.0.1:0', overrides: deny }");
+    let config = swappable(&Upstream::echo().await, "")
+        .to_string()
+        .replace("'127.0.0.1:0' }", "'127.0.0.1:0', overrides: deny }");
     let gateway = GATEWAY.start(config).await;
     let said = gateway.admin().upload("stamp", &component("impostor")).await;
     assert_eq!(said.status, 403, "{}", said.text());
@@ -163,7 +166,8 @@ async fn a_file_that_changes_takes_its_own_place() {
     let admin = gateway.admin();
     for next in [component("impostor"), variant("stamp", "again"), component("impostor")] {
         put(&path, &next);
-        let plugin = admin.plugin_until("stamp", "the file's version", |it| it["sha256"] == sha256(&next).as_str()).await;
+        let plugin =
+            admin.plugin_until("stamp", "the file's version", |it| it["sha256"] == sha256(&next).as_str()).await;
         assert_eq!(plugin["decided_by"], "config", "{plugin}");
         load.answers(5).await;
     }
