@@ -4,6 +4,7 @@
 //! What a single room promises is tested in that room.
 
 mod bodies;
+mod capabilities;
 mod cli;
 mod documents;
 mod faults;

@@ -26,6 +26,7 @@ mod http2;
 mod load;
 
 mod guests;
+mod redis;
 
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
@@ -35,6 +36,7 @@ pub use guests::{example, guest, guests};
 pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
+pub use redis::Redis;
 pub use upstream::{Exchange, Request, Upstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 
