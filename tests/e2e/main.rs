@@ -6,6 +6,7 @@
 mod admin;
 mod bodies;
 mod broken_bodies;
+mod capabilities;
 mod cli;
 mod documents;
 mod faults;

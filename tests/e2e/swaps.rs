@@ -81,7 +81,8 @@ async fn a_request_in_flight_ends_on_the_version_it_began_with() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_goes_to_the_version_before() {
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, "")).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, "")).await;
     let (admin, mut client) = (gateway.admin(), gateway.client().await);
     assert_eq!(admin.post("/api/plugins/stamp/rollback").await.status, 409, "there is nothing to go back to");
     admin.upload("stamp", &component("impostor")).await;
@@ -110,7 +111,8 @@ async fn an_override_outlives_reload_and_ends_with_the_declaration() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pinned_plugin_is_swapped_with_a_new_pin_only() {
     let pin = format!("sha256: {}", sha256(&component("stamp")));
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, &pin)).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, &pin)).await;
     let (admin, next) = (gateway.admin(), component("impostor"));
     for (pin, status) in [("", 422), ("?sha256=1111111111111111111111111111111111111111111111111111111111111111", 422)] {
         assert_eq!(admin.upload(&format!("stamp{pin}"), &next).await.status, status, "{pin}");
@@ -123,16 +125,18 @@ async fn a_pinned_plugin_is_swapped_with_a_new_pin_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swap_that_asks_for_more_rights_is_refused() {
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, "")).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, "")).await;
     let said = gateway.admin().upload("stamp", &component("kv")).await;
     assert_eq!(said.status, 422, "{}", said.text());
-    assert!(said.text().contains("kv") && said.text().contains("stores"), "{}", said.text());
+    assert!(said.text().contains("kv") && said.text().contains("no store"), "{}", said.text());
     assert_eq!(served_by(&mut gateway.client().await, &[]).await, "stamp");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_configuration_forbids_it_nobody_overrides_it() {
-    let config = swappable(&Upstream::echo().await, "").to_string().replace("'127.0.0.1:0' }", "'127.0.0.1:0', overrides: deny }");
+    let origin = Upstream::echo().await;
+    let config = swappable(&origin, "").to_string().replace("'127.0.0.1:0' }", "'127.0.0.1:0', overrides: deny }");
     let gateway = GATEWAY.start(config).await;
     let said = gateway.admin().upload("stamp", &component("impostor")).await;
     assert_eq!(said.status, 403, "{}", said.text());
@@ -178,7 +182,8 @@ async fn a_file_that_changes_takes_its_own_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_serves_its_share_and_is_promoted() {
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, "")).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, "")).await;
     let (admin, mut client) = (gateway.admin(), gateway.client().await);
     let report = admin.upload("stamp?canary=25", &component("impostor")).await.json();
     assert_eq!(report["state"], "canary", "{report}");
@@ -200,7 +205,8 @@ async fn a_canary_serves_its_share_and_is_promoted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sticky_canary_keeps_each_client_on_one_version() {
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, "")).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, "")).await;
     gateway.admin().upload("stamp?canary=50&sticky=header:x-user", &component("impostor")).await;
     let mut by_canary = 0;
     for user in 0..40 {
@@ -217,7 +223,8 @@ async fn a_sticky_canary_keeps_each_client_on_one_version() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_that_fails_is_rolled_back_by_its_evidence() {
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, "")).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, "")).await;
     let admin = gateway.admin();
     let mut events = admin.events().await;
     admin.upload("stamp?canary=50", &component("impostor")).await;
@@ -246,7 +253,8 @@ async fn a_canary_that_fails_is_rolled_back_by_its_evidence() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shadow_run_is_compared_and_changes_nothing() {
-    let gateway = GATEWAY.start(swappable(&Upstream::echo().await, "")).await;
+    let origin = Upstream::echo().await;
+    let gateway = GATEWAY.start(swappable(&origin, "")).await;
     let (admin, mut client) = (gateway.admin(), gateway.client().await);
     let report = admin.upload("stamp?shadow=true", &variant("stamp", "twin")).await.json();
     assert_eq!(report["state"], "shadow", "{report}");
@@ -281,7 +289,7 @@ async fn a_declared_canary_begins_and_ends_by_itself() {
         swappable(&origin, &canary)
     };
     let mut gateway = GATEWAY.start(swappable(&origin, "")).await;
-    gateway.reload(canary("rollback_when: { min_calls: 20 }, promote_after: 1ms")).await;
+    gateway.reload(canary("rollback_when: { min_calls: 20, p99_ratio: 1000 }, promote_after: 1ms")).await;
     let admin = gateway.admin();
     let mut load = Load::start(gateway.listener("http"), "/", 2);
     load.answers(60).await;
@@ -289,7 +297,7 @@ async fn a_declared_canary_begins_and_ends_by_itself() {
     assert_eq!((&plugin["last_rollout"]["outcome"], &plugin["decided_by"]), (&json!("promoted"), &json!("override")));
     assert_eq!(served_by(&mut gateway.client().await, &[]).await, "impostor");
     // The same text says the same: a reload does not begin again what is over.
-    gateway.reload(canary("rollback_when: { min_calls: 20 }, promote_after: 1ms")).await;
+    gateway.reload(canary("rollback_when: { min_calls: 20, p99_ratio: 1000 }, promote_after: 1ms")).await;
     assert_eq!(served_by(&mut gateway.client().await, &[]).await, "impostor");
     assert_eq!(admin.plugin("stamp").await["rollout"], Value::Null);
     // Another text is another wish.

@@ -28,6 +28,7 @@ mod load;
 
 mod guests;
 mod handmade;
+mod redis;
 
 pub use admin::{Admin, Events};
 pub use client::{Client, Response};
@@ -39,6 +40,7 @@ pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
+pub use redis::Redis;
 pub use upstream::{Exchange, Request, Upstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 
