@@ -2,8 +2,14 @@
 //! [`Host`] of the running test. Which host that is, and what it answers, is `test`'s.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use crate::bindings::imports::witgate::plugin::{exchange, log, setup};
+pub(crate) use crate::bindings::imports::witgate::plugin::{
+    clock, crypto, exchange, kv, log, metrics, rate_limit, secrets, setup, tables,
+};
 
+#[cfg(not(target_arch = "wasm32"))]
+mod capabilities;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use capabilities::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::*;
 
@@ -32,11 +38,14 @@ mod native {
     pub(crate) trait Host {
         fn want(&self, want: Want) -> u16;
         fn own_header(&self, name: &str);
+        fn buffer_request(&self, bytes_max: u32);
+        fn buffer_response(&self, bytes_max: u32);
         fn may_fail_open(&self);
         fn request_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn listener(&self) -> String;
         fn write(&self, level: log::Level, message: &str);
+        fn capabilities(&self) -> &dyn super::Capabilities;
     }
 
     thread_local! {
@@ -59,7 +68,7 @@ mod native {
         HOST.with_borrow(Clone::clone)
     }
 
-    fn host() -> Rc<dyn Host> {
+    pub(crate) fn host() -> Rc<dyn Host> {
         current().expect("this call needs a gateway: natively, run the plugin in a `witgate_plugin::test::Harness`")
     }
 
@@ -101,6 +110,12 @@ mod native {
         }
         pub(crate) fn own_header(name: &str) {
             host().own_header(name);
+        }
+        pub(crate) fn buffer_request(bytes_max: u32) {
+            host().buffer_request(bytes_max);
+        }
+        pub(crate) fn buffer_response(bytes_max: u32) {
+            host().buffer_response(bytes_max);
         }
         pub(crate) fn may_fail_open() {
             host().may_fail_open();

@@ -3,7 +3,10 @@
 //! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
 //! What a single room promises is tested in that room.
 
+mod admin;
 mod bodies;
+mod broken_bodies;
+mod capabilities;
 mod cli;
 mod documents;
 mod faults;
@@ -18,8 +21,11 @@ mod proxying;
 mod refused;
 mod reload;
 mod routing;
+mod swaps;
 mod timeouts;
+mod transforms;
 mod upstreams;
+mod whole_bodies;
 
 use harness::Binary;
 

@@ -12,6 +12,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::runtime::LocalRuntime;
 use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy, native};
+use witgate::outbound::Trust;
 use witgate::plugin::{
     Attachment, CompileLimits, Declaration, Digest, EngineOptions, GuestTime, Isolation, Lane, Limits, Pool, Recycle,
     Release, Runtime, Side, Version, WorkerGate,
@@ -38,9 +39,10 @@ impl Bench {
             cache_bytes: 1 << 30,
             compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
             compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30, parallel: 2 },
+            trust: Trust::default(),
         })
         .expect("an engine");
-        let component = Version::builtin("rewrite").expect("a bundled plugin");
+        let component = witgate::plugin::builtin::component("rewrite").expect("a bundled plugin");
         let version =
             Arc::new(tokio.block_on(Version::load(&runtime, component, Digest::of(component))).expect("it loads"));
         let gate = runtime.worker_gate();
@@ -56,9 +58,13 @@ impl Bench {
             timeout: Duration::from_secs(5),
             instances: 8,
             parked: 8,
+            body_bytes: 1 << 20,
             restarts: 1000,
             reply_bytes: 1 << 20,
             log_lines: 100,
+            host_calls: 1000,
+            handles: 1024,
+            metrics: 64,
             table_elements: 20_000,
             attributes: 64,
         };

@@ -34,10 +34,7 @@ pub(super) fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit
         }
         Edit::SetAttribute(attribute) => set_attribute(exchange, attribute)?,
         Edit::SelectUpstream(name) => exchange.forwarding = Forwarding::Upstream(name.into_boxed_str()),
-        Edit::Keep(bytes) => {
-            at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
-            exchange.keep(bytes);
-        }
+        Edit::Keep(bytes) => exchange.keep(kept(bytes)?),
     }
     Ok(())
 }
@@ -82,6 +79,12 @@ fn set_attribute(exchange: &mut Exchange, (name, value): (String, String)) -> Re
     at_most("bytes of an attribute", name.len() + value.len(), ATTRIBUTE_BYTES_MAX)?;
     exchange.set_attribute(name.into_boxed_str(), value.into_boxed_str());
     at_most("attributes of a request", exchange.attributes.len(), ATTRIBUTES_MAX)
+}
+
+/// What a guest hands to its response hook, if it is not too much.
+pub(super) fn kept(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
+    Ok(bytes)
 }
 
 /// A guest's answer as one that can be sent.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
+use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
 use crate::message::Body;
 use crate::plugin::{GuestTime, Lane, Parked};
@@ -30,8 +32,15 @@ pub struct Exchange {
     /// What filters told each other: name, and text or JSON.
     pub attributes: Vec<(Box<str>, Box<str>)>,
     pub forwarding: Forwarding,
+    /// On its way to the upstream; a filter may wrap it, or put another in its place.
+    pub request_body: Body,
 
     pub response: ResponseHead,
+    /// On its way to the client, as `request_body`.
+    pub response_body: Body,
+
+    /// When the response's head is due, and every body that is collected before it.
+    pub deadline: Instant,
 
     /// This worker's plugin instances, by the snapshot's order of plugins.
     pub lanes: Rc<[Lane]>,
@@ -45,6 +54,8 @@ pub struct Exchange {
     /// Instances that this exchange has for itself, by the positions of their filters.
     held: Vec<(usize, Parked)>,
     pub(super) shadow_kept: Vec<(usize, Kept)>,
+    /// There once a filter watches the request's body.
+    report: Option<BodyReport>,
 }
 
 /// Everything of a request that a filter may change.
@@ -127,10 +138,10 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Puts the reply in the place of the response, and returns its body.
-    pub fn install(self, exchange: &mut Exchange, origin: Origin) -> Body {
+    /// Puts the reply in the place of the response.
+    pub fn install(self, exchange: &mut Exchange, origin: Origin) {
         exchange.response = ResponseHead { status: self.status, headers: self.headers, origin };
-        Body::Full(self.body)
+        exchange.response_body = Body::Full(self.body);
     }
 }
 
@@ -152,7 +163,10 @@ impl Exchange {
             params: Vec::new(),
             attributes: Vec::new(),
             forwarding: Forwarding::Route,
+            request_body: Body::Empty,
             response: ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), origin: Origin::Gateway },
+            response_body: Body::Empty,
+            deadline: Instant::now(),
             lanes,
             guest_time,
             position: 0,
@@ -160,6 +174,7 @@ impl Exchange {
             chosen: SmallVec::new(),
             held: Vec::new(),
             shadow_kept: Vec::new(),
+            report: None,
         }
     }
 
@@ -236,5 +251,24 @@ impl Exchange {
     pub(super) fn restore_response(&mut self, state: ResponseState) {
         let ResponseState { status, headers, attributes } = state;
         (self.response.status, self.response.headers, self.attributes) = (status, headers, attributes);
+    }
+
+    /// Where a filter of the request's body tells what it comes to know.
+    pub(super) fn body_report(&mut self) -> BodyReport {
+        self.report.get_or_insert_default().clone()
+    }
+
+    /// Takes up what filters of the request's body have handed to their response hooks so far.
+    pub(super) fn take_up_report(&mut self) {
+        let Some(report) = &self.report else { return };
+        for (position, bytes) in report.take_kept() {
+            self.kept.retain(|(at, _)| *at != position);
+            self.kept.push((position, bytes));
+        }
+    }
+
+    /// Why the request's body was broken off, if a filter did it. To everybody else it is only a body that failed.
+    pub fn take_broken_off(&mut self) -> Option<BrokenOff> {
+        self.report.as_ref()?.take_broken_off()
     }
 }

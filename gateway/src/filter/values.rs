@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
-use crate::plugin::{Attachment, View, Want};
+use crate::plugin::{Attachment, View, Want, types};
 
 /// What crosses to the guest: keys and values.
 pub(super) type Values<'e> = SmallVec<[(u16, &'e [u8]); 4]>;
@@ -32,6 +32,21 @@ pub(super) fn of_response<'e>(attachment: &'e Attachment, exchange: &'e Exchange
         }
     }
     values
+}
+
+/// The head of a request, as it crosses.
+pub(super) fn request_head<'v>(values: &'v Values<'_>) -> types::RequestHead<'v> {
+    types::RequestHead { values: (!values.is_empty()).then_some(&values[..]) }
+}
+
+/// The head of a response, as it crosses.
+pub(super) fn response_head<'v>(exchange: &'v Exchange, values: &'v Values<'_>) -> types::ResponseHead<'v> {
+    types::ResponseHead {
+        status: exchange.response.status.as_u16(),
+        origin: exchange.response.origin.into(),
+        values: (!values.is_empty()).then_some(&values[..]),
+        kept: exchange.kept(),
+    }
 }
 
 /// The copy behind the guest's `exchange`, for components that import it only.

@@ -3,11 +3,16 @@
 //! The engine's epoch advances once a millisecond. A call is asked at the end of its first slice, and at every tick from
 //! then on (`tick`): it pays for the time, lets every other task of the worker run, and goes on; at none left it traps.
 //! Most calls end within their first slice and never come here.
+//!
+//! Time that a call waits for the host is not the guest's (`host_wait`): the call gives its place on the worker back, pays
+//! for what it has run, and has a first slice again when it goes on.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use wasmtime::UpdateDeadline;
 
@@ -57,11 +62,25 @@ impl GuestTime {
     }
 }
 
+/// The waits of a call for the host. What it runs between them is counted by the clock on the wall: ticks are too coarse
+/// for many short stretches.
+struct Waits {
+    /// When the last one was over.
+    resumed: Instant,
+    /// Less than a tick; what is more has been paid.
+    unpaid: Duration,
+    /// Of all waits so far.
+    waited: Duration,
+    /// Whether the end of the slice may have passed during the wait.
+    is_overdue: bool,
+}
+
 /// What is left of a call's CPU time.
 pub(super) struct Budget {
     ticks_left: u32,
     /// Ticks that the call was asked at.
     ticks_used: u32,
+    waits: Option<Waits>,
     held: Held,
     gate: Gate,
     overtime: Arc<AtomicUsize>,
@@ -71,7 +90,7 @@ pub(super) struct Budget {
 impl Budget {
     /// `overtime` counts the calls of one pool that are past their first slice.
     pub(super) fn new(gate: Gate, overtime: Arc<AtomicUsize>, clock: Arc<Clock>) -> Self {
-        Self { ticks_left: 0, ticks_used: 0, held: Held::default(), gate, overtime, clock }
+        Self { ticks_left: 0, ticks_used: 0, waits: None, held: Held::default(), gate, overtime, clock }
     }
 
     pub(super) fn start(&mut self, deadline: Ticks) {
@@ -79,12 +98,14 @@ impl Budget {
         // The first slice is paid at its end as one tick, and is two.
         self.ticks_left = deadline.0.saturating_sub(1);
         self.ticks_used = 0;
+        self.waits = None;
     }
 
     /// CPU time of the call that took so long by the clock on the wall: the same, unless it left its first slice, and the
     /// worker may have done other things meanwhile.
     pub(super) fn used(&self, took: Duration) -> Duration {
-        if self.ticks_used == 0 { took } else { TICK * (self.ticks_used + 1) }
+        let waited = self.waits.as_ref().map_or(Duration::ZERO, |waits| waits.waited);
+        if self.ticks_used == 0 { took.saturating_sub(waited) } else { TICK * (self.ticks_used + 1) }
     }
 
     /// Starts the next call with a permit in hand: it waited for one before it began.
@@ -100,11 +121,61 @@ impl Budget {
         }
     }
 
+    /// The time since the engine was made: the guests' monotonic clock.
+    pub(super) fn since_start(&self) -> Duration {
+        self.clock.since_start()
+    }
+
+    /// Awaits what the host does for the guest. Most is done at its first poll and costs nothing here.
+    pub(super) async fn host_wait<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let first = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        if let Poll::Ready(outcome) = first {
+            return outcome;
+        }
+        let began = self.pause();
+        let outcome = work.await;
+        self.resume(began);
+        outcome
+    }
+
+    fn pause(&mut self) -> Instant {
+        self.stop();
+        let now = Instant::now();
+        if let Some(waits) = &mut self.waits {
+            let ran = waits.unpaid + now.duration_since(waits.resumed);
+            let ticks = u32::try_from(ran.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
+            waits.unpaid = ran.saturating_sub(TICK.saturating_mul(ticks));
+            self.pay(ticks);
+        }
+        now
+    }
+
+    fn resume(&mut self, began: Instant) {
+        self.clock.touch();
+        let resumed = Instant::now();
+        let (unpaid, waited) =
+            self.waits.as_ref().map_or((Duration::ZERO, Duration::ZERO), |waits| (waits.unpaid, waits.waited));
+        let waited = waited + resumed.duration_since(began);
+        self.waits = Some(Waits { resumed, unpaid, waited, is_overdue: true });
+    }
+
+    fn pay(&mut self, ticks: u32) {
+        self.ticks_used = self.ticks_used.saturating_add(ticks);
+        self.ticks_left = self.ticks_left.saturating_sub(ticks);
+    }
+
     /// Called by the engine when the call's slice is over.
     pub(super) fn tick(&mut self) -> UpdateDeadline {
         self.clock.touch();
-        self.ticks_used += 1;
-        self.ticks_left = self.ticks_left.saturating_sub(1);
+        if let Some(waits) = &mut self.waits {
+            if std::mem::take(&mut waits.is_overdue) && self.ticks_left > 0 {
+                return UpdateDeadline::Continue(FIRST_SLICE_TICKS);
+            }
+            // What it ran since the wait is paid here, by the tick.
+            (waits.resumed, waits.unpaid) = (Instant::now(), Duration::ZERO);
+        }
+        self.pay(1);
         if self.ticks_left == 0 {
             return UpdateDeadline::Interrupt;
         }

@@ -41,6 +41,8 @@ pub struct Limits {
     pub instances: usize,
     /// Instances of one worker that are held between calls, by a body or by a request of its own.
     pub parked: usize,
+    /// The largest body that is collected for the plugin, whatever it asks for.
+    pub body_bytes: usize,
     /// Instances of one worker that are made in a second in the place of failed ones.
     pub restarts: u32,
     /// Bytes that one call may hand to the host: edits, reply, log lines.
@@ -51,6 +53,12 @@ pub struct Limits {
     pub attributes: usize,
     /// Lines of log a second.
     pub log_lines: u32,
+    /// Calls that one call may make to the host.
+    pub host_calls: u32,
+    /// Handles that an instance may hold at a time: of stores, tables and such, and of WASI's streams.
+    pub handles: usize,
+    /// Distinct names of the plugin's own metrics.
+    pub metrics: usize,
 }
 
 /// When an instance has served enough and another takes its place, so that what a guest hoards does not add up for ever.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
+use super::metrics::WorkerMetrics;
 use super::stats::Registry;
 
 /// What every pool of one worker shares: the permits of calls that run long, the clock, and where to count.
@@ -15,11 +16,13 @@ pub struct WorkerGate {
     pub(super) clock: Arc<Clock>,
     /// Where its pools' counters are found.
     pub(super) registry: Arc<Registry>,
+    /// What its guests write for `/metrics`.
+    pub(super) metrics: Arc<WorkerMetrics>,
 }
 
 impl WorkerGate {
-    pub(super) fn new(clock: Arc<Clock>, registry: Arc<Registry>) -> Self {
-        Self { permits: Gate::new(LONG_CALLS_MAX), clock, registry }
+    pub(super) fn new(clock: Arc<Clock>, registry: Arc<Registry>, metrics: Arc<WorkerMetrics>) -> Self {
+        Self { permits: Gate::new(LONG_CALLS_MAX), clock, registry, metrics }
     }
 }
 

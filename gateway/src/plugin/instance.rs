@@ -9,11 +9,12 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use wasmtime::Store;
+use wasmtime::{Store, component};
 
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
+use super::body_hooks::BodyHooks;
 use super::budget::{Budget, FIRST_SLICE_TICKS, GuestTime, Ticks};
 use super::clock::TICK;
 use super::declaration::{Declaration, Limits, Recycle};
@@ -24,13 +25,14 @@ use super::setup::Setup;
 
 /// A component instance that serves one call at a time.
 pub(super) struct Instance {
-    store: Store<State>,
+    pub(super) store: Store<State>,
     lifecycle: lifecycle::Guest,
     request_hook: Option<request_hook::Guest>,
     response_hook: Option<response_hook::Guest>,
+    pub(super) body_hooks: BodyHooks,
     /// Ids of the attachments it was configured for, in ascending order.
     configured: Vec<u32>,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     /// The pool's count of retirements that this instance has followed.
     pub(super) retirements: u64,
     /// The linear memory that the pool counts for it.
@@ -41,7 +43,7 @@ pub(super) struct Instance {
 
 /// What a hook call may take.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
+pub(super) struct Bounds {
     deadline: Duration,
     ticks: Ticks,
     timeout: Duration,
@@ -56,31 +58,22 @@ impl Instance {
         gate: &WorkerGate,
         overtime: Arc<AtomicUsize>,
     ) -> Result<Self, Failure> {
-        let Declaration { name, version, limits, grants, .. } = declaration;
-        let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(name.clone(), budget, limits, grants.clone());
-        let mut store = Store::new(version.instance_pre.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(limits.reply_bytes);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
-        let bounds = Bounds::of(limits);
+        let (mut store, instance, bounds) = instantiate(declaration, gate, overtime).await?;
         let setting_up = bounds.for_setup();
-        begin(&mut store, setting_up);
-        let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
-        store.data_mut().budget.stop();
-        let instance = made?;
         let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, setting_up.deadline);
-        let exports = &version.exports;
+        let exports = &declaration.version.exports;
         let lifecycle = exports.lifecycle.load(&mut store, &instance).map_err(trap)?;
         let request_hook =
             exports.request_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
         let response_hook =
             exports.response_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
+        let body_hooks = BodyHooks::load(exports, &mut store, &instance).map_err(trap)?;
         Ok(Self {
             store,
             lifecycle,
             request_hook,
             response_hook,
+            body_hooks,
             configured: Vec::new(),
             bounds,
             retirements: 0,
@@ -88,6 +81,17 @@ impl Instance {
             made: Instant::now(),
             uses: 0,
         })
+    }
+
+    /// Asks a component that exports `describe` for the schema of its configuration, on an instance made for this.
+    pub(super) async fn schema(declaration: &Declaration, gate: &WorkerGate) -> Result<String, Failure> {
+        let (mut store, instance, bounds) = instantiate(declaration, gate, Arc::default()).await?;
+        let bounds = bounds.for_setup();
+        let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, bounds.deadline);
+        let Some(describe) = &declaration.version.exports.describe else { return Ok("true".to_owned()) };
+        let describe = describe.load(&mut store, &instance).map_err(trap)?;
+        begin(&mut store, bounds);
+        bounds.within(describe.call_schema(&mut store)).await
     }
 
     /// Teaches the instance an attachment's config, and returns what the guest asked for meanwhile.
@@ -182,7 +186,7 @@ impl Instance {
         Ok(())
     }
 
-    fn end_hook(&mut self) {
+    pub(super) fn end_hook(&mut self) {
         self.uses += 1;
         self.end();
     }
@@ -194,12 +198,35 @@ impl Instance {
     }
 }
 
-fn begin(store: &mut Store<State>, bounds: Bounds) {
-    store.data_mut().budget.start(bounds.ticks);
+/// A store with its limits, and the component in it.
+async fn instantiate(
+    declaration: &Declaration,
+    gate: &WorkerGate,
+    overtime: Arc<AtomicUsize>,
+) -> Result<(Store<State>, component::Instance, Bounds), Failure> {
+    let Declaration { version, limits, .. } = declaration;
+    let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
+    let state = State::new(declaration, budget, gate.metrics.clone());
+    let mut store = Store::new(version.instance_pre.engine(), state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.reply_bytes);
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
+    let bounds = Bounds::of(limits);
+    let setting_up = bounds.for_setup();
+    begin(&mut store, setting_up);
+    let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
+    store.data_mut().budget.stop();
+    Ok((store, made?, bounds))
+}
+
+pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
+    let state = store.data_mut();
+    state.budget.start(bounds.ticks);
+    state.forget_host_calls();
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
-fn lend(store: &mut Store<State>, view: Option<&View>) {
+pub(super) fn lend(store: &mut Store<State>, view: Option<&View>) {
     if let Some(view) = view {
         store.data_mut().phase = Phase::Hook(Box::new(view.clone()));
     }
@@ -221,7 +248,7 @@ impl Bounds {
     }
 
     /// At most what the request has left.
-    fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
+    pub(super) fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
         let left = time.left();
         if left >= self.deadline {
             return Ok(self);
@@ -233,7 +260,7 @@ impl Bounds {
     }
 
     /// A deadline that the request's other calls had shortened is the request's limit, not the plugin's.
-    fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
+    pub(super) fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
         match failure {
             Failure::Deadline(_) if self.is_shortened => time.exceeded(),
             other => other,
@@ -241,7 +268,7 @@ impl Bounds {
     }
 
     /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.
-    async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
+    pub(super) async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
         let mut call = pin!(call);
         let mut timer = None;
         let outcome = std::future::poll_fn(|context| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::attachment::Attachment;
 use super::deployment::{Release, Trial};
 use super::pool::Pool;
+use super::version::Version;
 
 /// What requests of this worker meet under a plugin's name.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ impl Side {
     pub fn new(pool: Rc<Pool>, release: &Release) -> Self {
         pool.retain_attachments(release.attachments.iter().map(AsRef::as_ref));
         Self { pool, attachments: release.attachments.iter().cloned().collect() }
+    }
+
+    pub fn version(&self) -> &Version {
+        &self.pool.declaration().version
     }
 
     pub fn attachment(&self, slot: usize) -> &Arc<Attachment> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::attachment::Attachment;
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
 use super::budget::GuestTime;
-use super::declaration::Declaration;
+use super::declaration::{Declaration, Isolation};
 use super::failure::Failure;
 use super::host::View;
 use super::instance::Instance;
@@ -18,7 +18,7 @@ use super::version::Hook;
 
 /// An instance on loan for a call.
 pub struct Lease {
-    pool: Rc<Pool>,
+    pub(super) pool: Rc<Pool>,
     instance: Option<Box<Instance>>,
     /// When its last call ended.
     ended: Option<Instant>,
@@ -97,6 +97,13 @@ impl Lease {
         }
     }
 
+    /// As [`Self::check_in`] where instances are used again, and the instance's end where each request has its own.
+    pub async fn let_go(self) {
+        if self.pool.declaration().isolation == Isolation::Shared {
+            self.check_in().await;
+        }
+    }
+
     /// Keeps the instance for a later call.
     ///
     /// # Errors
@@ -140,6 +147,11 @@ impl Drop for Lease {
 }
 
 impl Parked {
+    /// For a call that leaves it parked.
+    pub(super) fn lease(&mut self) -> &mut Lease {
+        self.0.as_mut().expect("it is there until it is resumed")
+    }
+
     /// Back to serving.
     pub fn resume(mut self) -> Lease {
         let lease = self.0.take().expect("it is resumed once");

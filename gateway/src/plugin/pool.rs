@@ -146,15 +146,21 @@ impl Pool {
         if !lease.instance().knows(attachment) {
             lease.instance().configure(attachment).await?;
         }
-        // A plugin that is spinning already queues before it starts: otherwise each of many calls that arrive at once
-        // would first burn its first slice, one after the other, with everybody else waiting. Nothing else may be waited
-        // for with the permit in hand, or two such calls could wait for each other.
+        self.queue(lease.instance()).await?;
+        Ok(lease)
+    }
+
+    /// Waits until the next call of an instance may start. A plugin that is spinning already queues before it starts:
+    /// otherwise each of many calls that arrive at once would first burn its first slice, one after the other, with
+    /// everybody else waiting. Nothing else may be waited for with the permit in hand, or two such calls could wait for
+    /// each other.
+    pub(super) async fn queue(&self, instance: &mut Instance) -> Result<(), Failure> {
         if self.overtime.load(Ordering::Relaxed) >= LONG_CALLS_MAX {
             let timeout = self.declaration.limits.timeout;
             let permit = tokio::time::timeout(timeout, self.gate.permits.acquire()).await;
-            lease.instance().admit(permit.map_err(|_| Failure::Timeout(timeout))?);
+            instance.admit(permit.map_err(|_| Failure::Timeout(timeout))?);
         }
-        Ok(lease)
+        Ok(())
     }
 
     async fn instantiate(self: &Rc<Self>) -> Result<Lease, Failure> {
@@ -216,6 +222,11 @@ impl Pool {
         self.parked.set(self.parked.get() - 1);
         self.live.set(self.live.get() + 1);
         self.tell();
+    }
+
+    /// Whether more instances serve than may, because others came to be while some were parked.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.live.get() > self.declaration.limits.instances
     }
 
     pub(super) fn has_retired_since(&self, instance: &Instance) -> bool {

@@ -1,12 +1,13 @@
 //! A version: a component that was compiled and found fit, with what its exports and imports say about its rights.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
-use super::builtin;
+use super::bindings::exports::witgate::plugin::{
+    describe, lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
+};
 use super::digest::Digest;
 use super::engine::Runtime;
 use super::failure::LoadError;
@@ -20,9 +21,11 @@ pub struct Version {
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
     rights: Rights,
-    is_described: bool,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
+    /// Whether it exports a hook that sees bodies of requests, or of responses.
+    pub sees_request_bodies: bool,
+    pub sees_response_bodies: bool,
 }
 
 /// A hook that a component exports.
@@ -30,16 +33,25 @@ pub struct Version {
 pub enum Hook {
     Request,
     Response,
+    RequestBody,
+    ResponseBody,
+    WholeRequest,
+    WholeResponse,
 }
 
 impl Hook {
-    pub const ALL: [Self; 2] = [Self::Request, Self::Response];
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::Response, Self::RequestBody, Self::ResponseBody, Self::WholeRequest, Self::WholeResponse];
 
     /// As metrics and reports call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Response => "response",
+            Self::RequestBody => "request_body",
+            Self::ResponseBody => "response_body",
+            Self::WholeRequest => "whole_request",
+            Self::WholeResponse => "whole_response",
         }
     }
 }
@@ -47,40 +59,27 @@ impl Hook {
 /// Where the exports stand in the component, so that instances need no look-up by name.
 pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) describe: Option<describe::GuestIndices>,
     pub(super) request_hook: Option<request_hook::GuestIndices>,
     pub(super) response_hook: Option<response_hook::GuestIndices>,
+    pub(super) request_body: Option<request_body::GuestIndices>,
+    pub(super) response_body: Option<response_body::GuestIndices>,
+    pub(super) whole_request: Option<whole_request::GuestIndices>,
+    pub(super) whole_response: Option<whole_response::GuestIndices>,
 }
 
 impl Version {
-    /// Reads a component's bytes: at most `bytes_max`, and only a component.
+    /// Compiles the component, or finds its code in the cache, and checks that it fits. `digest` is the component's.
     ///
     /// # Errors
-    /// [`LoadError::Read`], [`LoadError::TooLarge`], [`LoadError::NotAComponent`].
-    pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
-        let fail = |error| LoadError::Read { path: path.display().to_string(), error };
-        let size_bytes = std::fs::metadata(path).map_err(fail)?.len();
-        if size_bytes > bytes_max {
-            return Err(LoadError::TooLarge { size_bytes, max_bytes: bytes_max });
-        }
-        std::fs::read(path).map_err(fail)
-    }
-
-    /// The bytes of a bundled component.
-    ///
-    /// # Errors
-    /// [`LoadError::UnknownBuiltin`].
-    pub fn builtin(name: &str) -> Result<&'static [u8], LoadError> {
-        builtin::component(name).ok_or_else(|| LoadError::UnknownBuiltin {
-            name: name.to_owned(),
-            known: builtin::names().collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    /// Compiles the component, or finds its code in the cache, and checks what it exports. `digest` is the component's.
-    ///
-    /// # Errors
-    /// Any [`LoadError`] but the reading ones.
+    /// Any [`LoadError`] but those about sources.
     pub async fn load(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Self, LoadError> {
+        let compiled = Self::compile(runtime, component, digest).await?;
+        Self::fit(runtime, &compiled, digest)
+    }
+
+    /// The first half of [`Self::load`].
+    pub(super) async fn compile(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Component, LoadError> {
         if !component.starts_with(b"\0asm") {
             return Err(LoadError::NotAComponent(
                 "it is not WebAssembly (the bytes `\\0asm` are missing at its start)",
@@ -91,33 +90,24 @@ impl Version {
                 "it is a core WebAssembly file, not a component (build it with `--target wasm32-wasip2`)",
             ));
         }
-        let compiled = runtime.compiler.compile(&runtime.engine, component, digest).await?;
-        let outline = Outline::of(&runtime.engine, &compiled);
-        if !outline.faults.is_empty() {
-            return Err(LoadError::World(outline.faults.join("; it ")));
-        }
-        let Outline { rights, is_described, .. } = outline;
-        let imports_exchange = rights.imports.contains("exchange");
-        // What is linked under a known name may still have another shape than the component wants.
-        let instance_pre =
-            runtime.linker.instantiate_pre(&compiled).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        runtime.compiler.compile(&runtime.engine, component, digest).await
+    }
+
+    /// The second half of [`Self::load`]: names everything that is missing or unknown.
+    pub(super) fn fit(runtime: &Runtime, compiled: &Component, digest: Digest) -> Result<Self, LoadError> {
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
-        let exports = Exports {
-            lifecycle: lifecycle::GuestIndices::new(&instance_pre).map_err(world)?,
-            request_hook: rights
-                .hooks
-                .contains(&Hook::Request)
-                .then(|| request_hook::GuestIndices::new(&instance_pre))
-                .transpose()
-                .map_err(world)?,
-            response_hook: rights
-                .hooks
-                .contains(&Hook::Response)
-                .then(|| response_hook::GuestIndices::new(&instance_pre))
-                .transpose()
-                .map_err(world)?,
-        };
-        Ok(Self { digest, instance_pre, exports, rights, is_described, imports_exchange })
+        let Outline { rights, is_described, faults, .. } = Outline::of(&runtime.engine, compiled);
+        if !faults.is_empty() {
+            return Err(LoadError::World(faults.join("; it ")));
+        }
+        // What is linked under a known name may still have another shape than the component wants.
+        let instance_pre = runtime.linker.instantiate_pre(compiled).map_err(world)?;
+        let exports = Exports::find(&instance_pre, &rights.hooks, is_described).map_err(world)?;
+        let imports_exchange = rights.imports.contains("exchange");
+        let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
+        let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
+        let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
+        Ok(Self { digest, instance_pre, exports, rights, imports_exchange, sees_request_bodies, sees_response_bodies })
     }
 
     pub fn digest(&self) -> Digest {
@@ -131,6 +121,26 @@ impl Version {
     /// Which hooks it exports, and what it imports of the WIT package.
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+}
+
+impl Exports {
+    fn find(component: &InstancePre<State>, hooks: &BTreeSet<Hook>, is_described: bool) -> wasmtime::Result<Self> {
+        /// Only what is exported can be found.
+        fn of<T>(exported: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<Option<T>> {
+            exported.then(find).transpose()
+        }
+        let has = |hook| hooks.contains(&hook);
+        Ok(Self {
+            lifecycle: lifecycle::GuestIndices::new(component)?,
+            describe: of(is_described, || describe::GuestIndices::new(component))?,
+            request_hook: of(has(Hook::Request), || request_hook::GuestIndices::new(component))?,
+            response_hook: of(has(Hook::Response), || response_hook::GuestIndices::new(component))?,
+            request_body: of(has(Hook::RequestBody), || request_body::GuestIndices::new(component))?,
+            response_body: of(has(Hook::ResponseBody), || response_body::GuestIndices::new(component))?,
+            whole_request: of(has(Hook::WholeRequest), || whole_request::GuestIndices::new(component))?,
+            whole_response: of(has(Hook::WholeResponse), || whole_response::GuestIndices::new(component))?,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::plugins::Plugins;
+use super::resources::Resources;
 use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
@@ -32,7 +33,8 @@ pub async fn build(
 ) -> Result<Snapshot, BuildError> {
     let mut faults = Vec::new();
     let router = routes::router(config, &mut faults);
-    let mut plugins = Plugins::new(config, previous, runtime);
+    let resources = Resources::open(config, previous.map(|previous| &*previous.resources), &mut faults);
+    let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(choices, &mut faults).await;
     let routes = routes::routes(config, &mut plugins, &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
@@ -45,6 +47,7 @@ pub async fn build(
         router: Arc::new(router),
         routes: routes.into(),
         upstreams: config.upstreams.iter().map(|(name, raw)| Arc::new(upstream(name, raw))).collect(),
+        resources: Arc::new(resources),
         owned_headers: owned_headers(&plugins),
         plugins,
         request_deadline: config.runtime.request_deadline,

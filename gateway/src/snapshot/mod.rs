@@ -5,6 +5,7 @@
 
 mod build;
 mod routes;
+mod resources;
 mod plugins;
 mod choices;
 mod versions;
@@ -13,6 +14,7 @@ mod plugin;
 pub use build::{BuildError, build};
 pub use choices::{Choice, Choices, TrialChoice};
 pub use plugin::{Plugin, Refusal, Settings, Use};
+pub use resources::Resources;
 pub use versions::Versions;
 
 use std::net::SocketAddr;
@@ -36,6 +38,8 @@ pub struct Snapshot {
     /// By the router's numbers.
     pub routes: Arc<[Route]>,
     pub upstreams: Vec<Arc<Upstream>>,
+    /// What plugins are granted parts of.
+    pub resources: Arc<Resources>,
     /// The declared plugins; a plugin filter names its own by the place here.
     pub plugins: Vec<Plugin>,
     /// Request headers that some attachment writes: no client may send them, on any route.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use crate::config::At;
 use crate::plugin::{
     Attachment, Declaration, Deployment, Failure, Grants, Isolation, Limits, Recycle, Release, Runtime, Trial, Version,
 };
@@ -43,6 +44,8 @@ pub struct Use {
 /// Why a version cannot serve a plugin's routes.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    #[error("plugin `{plugin}` imports `witgate:plugin/{interface}`, and `grants` gives it no {}", thing(.grant))]
+    Ungranted { plugin: Arc<str>, at: Box<str>, interface: Box<str>, grant: &'static str },
     #[error("plugin `{plugin}` refuses its config on route `{route}`: {words}")]
     Config { plugin: Arc<str>, route: Box<str>, at: Box<str>, words: String },
     #[error("plugin `{plugin}` failed in `configure` on route `{route}`: it {failure}")]
@@ -61,7 +64,7 @@ impl Settings {
             isolation: *isolation,
             limits: limits.clone(),
             recycle: recycle.clone(),
-            grants: grants.clone(),
+            grants: if is_shadow { Arc::new(Grants::for_shadow(grants)) } else { grants.clone() },
             is_shadow,
         }
     }
@@ -89,6 +92,10 @@ pub(super) async fn release(
     is_shadow: bool,
     old: &[&Arc<Release>],
 ) -> Result<Arc<Release>, Vec<Refusal>> {
+    let ungranted: Vec<_> = ungranted(name, settings, &version).collect();
+    if !ungranted.is_empty() {
+        return Err(ungranted);
+    }
     let fits = |release: &&&Arc<Release>| {
         let declaration = &release.declaration;
         declaration.version.digest() == version.digest()
@@ -133,6 +140,35 @@ pub(super) async fn release(
     })
 }
 
+/// What the component imports and the plugin may not have.
+fn ungranted<'v>(
+    name: &Arc<str>,
+    settings: &Settings,
+    version: &'v Version,
+) -> impl Iterator<Item = Refusal> + use<'v> {
+    let missing = version.rights().capabilities();
+    let (name, grants) = (name.clone(), settings.grants.clone());
+    missing.filter(move |capability| !grants.admits(capability.interface)).map(move |capability| Refusal::Ungranted {
+        plugin: name.clone(),
+        at: At::ROOT.key("plugins").key(&name).to_string().into(),
+        interface: capability.interface.into(),
+        grant: capability.grant,
+    })
+}
+
+/// One of what a key of `grants` lists.
+fn thing(grant: &str) -> &str {
+    match grant {
+        "stores" => "store",
+        "tables" => "table",
+        "secrets" => "secret",
+        "limiters" => "limiter",
+        "key_sets" => "key set",
+        "http" => "origin",
+        other => other,
+    }
+}
+
 fn refusal(plugin: &Arc<str>, wanted: &Use, failure: Failure) -> Refusal {
     let (plugin, route, at) = (plugin.clone(), wanted.route.clone(), wanted.at.clone());
     match failure {
@@ -173,9 +209,12 @@ impl Plugin {
 }
 
 impl Refusal {
-    /// The entry of a filter list that it is about.
+    /// The entry of the configuration that it is about.
     pub fn at(&self) -> &str {
-        let (Self::Config { at, .. } | Self::Configure { at, .. } | Self::FailOpen { at, .. }) = self;
+        let (Self::Ungranted { at, .. }
+        | Self::Config { at, .. }
+        | Self::Configure { at, .. }
+        | Self::FailOpen { at, .. }) = self;
         at
     }
 }

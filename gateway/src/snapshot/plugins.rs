@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::plugin::{Plugin, Refusal, Settings, Use, release};
-use super::versions::Versions;
+use super::resources::Resources;
+use super::versions::{Versions, proof};
 use super::{Choice, Choices, Snapshot, TrialChoice};
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault};
 use crate::filter::{Filter, OnError, PluginFilter, Policy};
 use crate::plugin::{
-    Deployment, Digest, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, StickyKey, Trial, TrialMode,
-    Version,
+    Deployment, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, StickyKey, Trial, TrialMode, Version,
 };
 
 /// Collects what routes want of plugins, and then deploys them.
@@ -20,6 +20,7 @@ pub(super) struct Plugins<'b> {
     config: &'b Config,
     previous: Option<&'b Snapshot>,
     runtime: &'b Runtime,
+    resources: &'b Resources,
     places: BTreeMap<&'b str, usize>,
     /// By the plugins' places.
     wanted: Vec<Wanted<'b>>,
@@ -39,8 +40,13 @@ struct Wanted<'b> {
 }
 
 impl<'b> Plugins<'b> {
-    pub(super) fn new(config: &'b Config, previous: Option<&'b Snapshot>, runtime: &'b Runtime) -> Self {
-        Self { config, previous, runtime, places: BTreeMap::new(), wanted: Vec::new(), refusals: Vec::new() }
+    pub(super) fn new(
+        config: &'b Config,
+        previous: Option<&'b Snapshot>,
+        runtime: &'b Runtime,
+        resources: &'b Resources,
+    ) -> Self {
+        Self { config, previous, runtime, resources, places: BTreeMap::new(), wanted: Vec::new(), refusals: Vec::new() }
     }
 
     /// Loads every declared plugin. A component that several declare, or that the previous snapshot runs, is loaded once.
@@ -107,7 +113,7 @@ impl<'b> Plugins<'b> {
 
     async fn deployed(&self, wanted: Wanted<'_>) -> Result<Plugin, Vec<Refusal>> {
         let Wanted { name, raw, stable, trial, uses, .. } = wanted;
-        let settings = Arc::new(settings(raw));
+        let settings = Arc::new(settings(raw, self.resources));
         let old = self.previous.and_then(|previous| previous.plugin(&name));
         let releases: Vec<&Arc<Release>> = old.into_iter().flat_map(Plugin::releases).collect();
         let release_of =
@@ -157,7 +163,8 @@ async fn stable(
             }
         }
     }
-    versions.of_source(name, &raw.source, raw.sha256.map(Digest::from)).await
+    let proof = proof(raw.sha256, raw.public_key.as_deref())?;
+    versions.of_source(name, &raw.source, &proof).await
 }
 
 async fn trial(
@@ -175,8 +182,8 @@ async fn trial(
             Ok(version.map(|version| (version, mode.clone())))
         }
         (TrialChoice::AsConfigured, Some(canary)) => {
-            let pinned = canary.sha256.map(Digest::from);
-            let version = versions.of_source(&format!("{name}/canary"), &canary.source, pinned).await?;
+            let proof = proof(canary.sha256, raw.public_key.as_deref())?;
+            let version = versions.of_source(&format!("{name}/canary"), &canary.source, &proof).await?;
             Ok(Some((version, trial_mode(canary))))
         }
         (TrialChoice::None, _) | (TrialChoice::AsConfigured, None) => Ok(None),
@@ -197,7 +204,7 @@ fn trial_mode(canary: &config::Canary) -> TrialMode {
     TrialMode::Canary { share: Share::of_percent(canary.percent), sticky }
 }
 
-fn settings(raw: &config::Plugin) -> Settings {
+fn settings(raw: &config::Plugin, resources: &Resources) -> Settings {
     let limits = &raw.limits;
     Settings {
         isolation: match raw.isolation {
@@ -210,9 +217,13 @@ fn settings(raw: &config::Plugin) -> Settings {
             timeout: limits.timeout,
             instances: limits.instances,
             parked: limits.parked,
+            body_bytes: limits.body.in_memory(),
             restarts: limits.restarts,
             reply_bytes: limits.reply.in_memory(),
             log_lines: limits.log_lines,
+            host_calls: limits.host_calls,
+            handles: limits.handles as usize,
+            metrics: limits.metrics,
             table_elements: limits.tables as usize,
             attributes: limits.attributes,
         },
@@ -221,17 +232,21 @@ fn settings(raw: &config::Plugin) -> Settings {
             age: raw.recycle.age,
             memory_bytes: raw.recycle.memory.map(config::ByteSize::in_memory),
         },
-        grants: Arc::default(),
+        grants: Arc::new(resources.grants(&raw.grants)),
     }
 }
 
 fn fault(refusal: &Refusal) -> Fault {
     let key = match refusal {
+        Refusal::Ungranted { .. } => "source",
         Refusal::Config { .. } | Refusal::Configure { .. } => "config",
         Refusal::FailOpen { .. } => "on_error",
     };
     let fault = Fault::value(format!("{}.{key}", refusal.at()), refusal.to_string());
     match refusal {
+        Refusal::Ungranted { grant, .. } => {
+            fault.help(format!("add `grants: {{ {grant}: [NAME] }}` to the plugin, if it may"))
+        }
         Refusal::FailOpen { .. } => fault.help("leave `on_error` closed"),
         _ => fault,
     }

@@ -1,12 +1,11 @@
 //! Which component serves a plugin: from its source, or, when that fails, the one that served last; compiled once.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Snapshot;
 use crate::config::model::{ByteSize, PluginSource};
-use crate::plugin::{Digest, LoadError, Runtime, Version};
+use crate::plugin::{Delivery, Digest, LoadError, Proof, Runtime, Source, Version};
 
 /// Versions for the snapshot that is being built.
 pub struct Versions<'b> {
@@ -31,16 +30,16 @@ impl<'b> Versions<'b> {
         &mut self,
         plugin: &str,
         source: &PluginSource,
-        pinned: Option<Digest>,
+        proof: &Proof,
     ) -> Result<Arc<Version>, LoadError> {
-        let loaded = match self.fetch(source).await {
-            Ok(component) => self.of_component(&component, pinned).await,
+        let source = plugin_source(source)?;
+        let loaded = match self.runtime.fetch(&source, proof, self.component_max.0).await {
+            Ok(delivery) => self.of_delivery(&delivery).await,
             Err(error) => Err(error),
         };
         match loaded {
-            // A name that the binary does not bundle is a mistake, and a pin that does not fit may be an attack.
-            Err(error @ (LoadError::UnknownBuiltin { .. } | LoadError::Digest { .. })) => Err(error),
-            Err(error) => match self.last_good(plugin, source, pinned).await {
+            Err(error) if error.is_suspicious() => Err(error),
+            Err(error) => match self.last_good(plugin, &source, proof).await {
                 Some(version) => {
                     let serving = version.digest().label();
                     tracing::warn!(plugin, %source, %error, serving, "the source gives no plugin: the last good version serves");
@@ -57,6 +56,21 @@ impl<'b> Versions<'b> {
         }
     }
 
+    /// The version that `source` gives now, and nothing in its place.
+    ///
+    /// # Errors
+    /// Any [`LoadError`].
+    pub async fn ordered(
+        &mut self,
+        source: &PluginSource,
+        sha256: Option<Digest>,
+        public_key: Option<&str>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let proof = Proof { sha256, public_key: public_key.map(str::parse).transpose()? };
+        let delivery = self.runtime.fetch(&plugin_source(source)?, &proof, self.component_max.0).await?;
+        self.of_delivery(&delivery).await
+    }
+
     /// The version of a component that is at hand.
     ///
     /// # Errors
@@ -66,18 +80,23 @@ impl<'b> Versions<'b> {
         if size_bytes > self.component_max.0 {
             return Err(LoadError::TooLarge { size_bytes, max_bytes: self.component_max.0 });
         }
-        let found = Digest::of(component);
-        if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
-            return Err(LoadError::Digest { found, pinned });
+        let delivery = Delivery::of(component.to_vec().into());
+        if let Some(pinned) = pinned.filter(|pinned| *pinned != delivery.digest) {
+            return Err(LoadError::Digest { found: delivery.digest, pinned });
         }
-        if let Some(version) = self.known.get(&found) {
+        self.of_delivery(&delivery).await
+    }
+
+    async fn of_delivery(&mut self, delivery: &Delivery) -> Result<Arc<Version>, LoadError> {
+        let Delivery { digest, component } = delivery;
+        if let Some(version) = self.known.get(digest) {
             return Ok(version.clone());
         }
-        let version = Arc::new(Version::load(self.runtime, component, found).await?);
+        let version = Arc::new(Version::load(self.runtime, component, *digest).await?);
         if let Err(error) = self.runtime.library().put(component) {
             tracing::warn!(%error, "a component cannot be kept");
         }
-        self.known.insert(found, version.clone());
+        self.known.insert(*digest, version.clone());
         Ok(version)
     }
 
@@ -95,19 +114,24 @@ impl<'b> Versions<'b> {
         }
     }
 
-    async fn last_good(&mut self, plugin: &str, source: &PluginSource, pinned: Option<Digest>) -> Option<Arc<Version>> {
-        let digest = self.runtime.library().recall(plugin, &source.to_string())?;
-        if pinned.is_some_and(|pinned| pinned != digest) {
-            return None;
-        }
-        self.of_digest(digest).await.ok().flatten()
+    async fn last_good(&mut self, plugin: &str, source: &Source, proof: &Proof) -> Option<Arc<Version>> {
+        let delivery = self.runtime.last_good(plugin, source, proof)?;
+        self.of_delivery(&delivery).await.ok()
     }
+}
 
-    async fn fetch(&self, source: &PluginSource) -> Result<Cow<'static, [u8]>, LoadError> {
-        match source {
-            PluginSource::Builtin(name) => Version::builtin(name).map(Cow::from),
-            PluginSource::File(path) => Version::read(path, self.component_max.0).map(Cow::from),
-            PluginSource::Https { .. } => Err(LoadError::NotAComponent("`https:` sources are not supported yet")),
-        }
-    }
+fn plugin_source(source: &PluginSource) -> Result<Source, LoadError> {
+    Ok(match source {
+        PluginSource::Builtin(name) => Source::Builtin(name.clone()),
+        PluginSource::File(path) => Source::File(path.clone()),
+        PluginSource::Https { url } => url.parse()?,
+    })
+}
+
+/// What a component must prove, by the words of the configuration.
+///
+/// # Errors
+/// [`LoadError::PublicKey`].
+pub(super) fn proof(sha256: Option<[u8; 32]>, public_key: Option<&str>) -> Result<Proof, LoadError> {
+    Ok(Proof { sha256: sha256.map(Digest::from), public_key: public_key.map(str::parse).transpose()? })
 }

@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::grants::Grants;
 use super::message::{TestRequest, TestResponse, raw_values};
 use crate::Origin;
-use crate::host::{Host, Want, log::Level};
+use crate::host::{Capabilities, Host, Want, log::Level};
 use crate::wire::{self, Value};
 
 /// What a plugin asked for through [`Setup`](crate::Setup). Names are in the order of asking, those of headers in lower case.
@@ -34,6 +35,10 @@ pub struct Asked {
     pub attributes: Vec<String>,
     /// [`own_header`](crate::Setup::own_header)
     pub owned_headers: Vec<String>,
+    /// [`buffer_request`](crate::Setup::buffer_request)
+    pub buffer_request: Option<u32>,
+    /// [`buffer_response`](crate::Setup::buffer_response)
+    pub buffer_response: Option<u32>,
     /// [`may_fail_open`](crate::Setup::may_fail_open)
     pub may_fail_open: bool,
 }
@@ -52,17 +57,30 @@ pub(super) struct TestGateway {
     /// In the order of asking, without repeats: a key is a position here.
     wants: RefCell<Vec<Want>>,
     owned_headers: RefCell<Vec<String>>,
+    buffer_request: Cell<Option<u32>>,
+    buffer_response: Cell<Option<u32>>,
     may_fail_open: Cell<bool>,
     log: RefCell<Vec<LogLine>>,
+    grants: Grants,
     /// The messages of the running exchange, for the calls of `exchange`.
     request: RefCell<TestRequest>,
     response_headers: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
 impl TestGateway {
+    pub(super) fn with(grants: Grants) -> Self {
+        TestGateway { grants, ..TestGateway::default() }
+    }
+
+    pub(super) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     pub(super) fn asked(&self) -> Asked {
         let mut asked = Asked {
             owned_headers: self.owned_headers.borrow().clone(),
+            buffer_request: self.buffer_request.get(),
+            buffer_response: self.buffer_response.get(),
             may_fail_open: self.may_fail_open.get(),
             ..Asked::default()
         };
@@ -162,6 +180,14 @@ impl Host for TestGateway {
         position(&mut self.owned_headers.borrow_mut(), name.to_ascii_lowercase());
     }
 
+    fn buffer_request(&self, bytes_max: u32) {
+        self.buffer_request.set(Some(bytes_max));
+    }
+
+    fn buffer_response(&self, bytes_max: u32) {
+        self.buffer_response.set(Some(bytes_max));
+    }
+
     fn may_fail_open(&self) {
         self.may_fail_open.set(true);
     }
@@ -180,6 +206,10 @@ impl Host for TestGateway {
 
     fn write(&self, level: Level, message: &str) {
         self.log.borrow_mut().push(LogLine { level, message: message.to_owned() });
+    }
+
+    fn capabilities(&self) -> &dyn Capabilities {
+        &self.grants
     }
 }
 

@@ -1,5 +1,8 @@
 //! A plugin on a route, as a filter: passes what the plugin asked for, carries out what it answers, and rules what its
-//! failure means.
+//! failure means. What it does to bodies stands in `bodies` and `transform`.
+
+mod bodies;
+mod transform;
 
 use std::sync::Arc;
 
@@ -60,31 +63,49 @@ impl PluginFilter {
         Self { name, place, slot, policy }
     }
 
-    async fn request(&self, exchange: &mut Exchange, side: Side) -> Verdict {
+    /// `head` says whether the request hook is to be called; hooks that see bodies run in any case.
+    async fn request(&self, exchange: &mut Exchange, side: Side, head: bool) -> Verdict {
+        let verdict = if head { self.request_hook(exchange, &side).await } else { Verdict::Next };
+        match verdict {
+            Verdict::Next if side.version().sees_request_bodies => Box::pin(self.request_body(exchange, &side)).await,
+            verdict => verdict,
+        }
+    }
+
+    async fn response(&self, exchange: &mut Exchange, side: Side, head: bool) -> Verdict {
+        exchange.take_up_report();
+        let verdict = if head { self.response_hook(exchange, &side).await } else { Verdict::Next };
+        match verdict {
+            Verdict::Next if side.version().sees_response_bodies => Box::pin(self.response_body(exchange, &side)).await,
+            verdict => verdict,
+        }
+    }
+
+    async fn request_hook(&self, exchange: &mut Exchange, side: &Side) -> Verdict {
         // What a failed call has changed must not stay when the request passes all the same.
         let before = self.policy.may_open().then(|| exchange.request_state());
         let attachment = side.attachment(self.slot);
-        match self.call_request(&side, attachment, exchange).await {
-            Ok(verdict) => self.passed(&side, verdict),
+        match self.call_request(side, attachment, exchange).await {
+            Ok(verdict) => self.passed(side, verdict),
             Err(failure) => {
                 if let Some(before) = before {
                     exchange.restore_request(before);
                 }
-                self.failed(&side, failure, exchange)
+                self.failed(side, failure, exchange)
             }
         }
     }
 
-    async fn response(&self, exchange: &mut Exchange, side: Side) -> Verdict {
+    async fn response_hook(&self, exchange: &mut Exchange, side: &Side) -> Verdict {
         let before = self.policy.may_open().then(|| exchange.response_state());
         let attachment = side.attachment(self.slot);
-        match self.call_response(&side, attachment, exchange).await {
-            Ok(verdict) => self.passed(&side, verdict),
+        match self.call_response(side, attachment, exchange).await {
+            Ok(verdict) => self.passed(side, verdict),
             Err(failure) => {
                 if let Some(before) = before {
                     exchange.restore_response(before);
                 }
-                self.failed(&side, failure, exchange)
+                self.failed(side, failure, exchange)
             }
         }
     }
@@ -101,10 +122,9 @@ impl PluginFilter {
             let view = values::view(attachment, exchange);
             let mut client = String::new();
             let values = values::of_request(attachment, exchange, &mut client);
-            let head = types::RequestHead { values: (!values.is_empty()).then_some(&values[..]) };
-            lease.on_request(attachment, head, view.as_ref(), &exchange.guest_time).await?
+            lease.on_request(attachment, values::request_head(&values), view.as_ref(), &exchange.guest_time).await?
         };
-        self.release(lease, Hook::Response, exchange).await?;
+        self.release(lease, Hook::Request, exchange).await?;
         if let Some(shadow) = shadow {
             shadow.compare_request(&verdict, exchange);
         }
@@ -124,25 +144,14 @@ impl PluginFilter {
         exchange: &mut Exchange,
     ) -> Result<Verdict, Failure> {
         let shadow = Shadow::of_response(self.place, self.slot, exchange);
-        let mut lease = match exchange.take_held() {
-            Some(parked) => parked.resume(),
-            None => side.pool.check_out(attachment).await?,
-        };
+        let mut lease = self.resume(side, attachment, exchange).await?;
         let verdict = {
             let view = values::view(attachment, exchange);
             let values = values::of_response(attachment, exchange);
-            let head = types::ResponseHead {
-                status: exchange.response.status.as_u16(),
-                origin: exchange.response.origin.into(),
-                values: (!values.is_empty()).then_some(&values[..]),
-                kept: exchange.kept(),
-            };
+            let head = values::response_head(exchange, &values);
             lease.on_response(attachment, head, view.as_ref(), &exchange.guest_time).await?
         };
-        // The last hook of the exchange: an instance of its own has nothing left to do.
-        if side.pool.declaration().isolation == Isolation::Shared {
-            lease.check_in().await;
-        }
+        self.release(lease, Hook::Response, exchange).await?;
         if let Some(shadow) = shadow {
             shadow.compare_response(&verdict, exchange);
         }
@@ -155,12 +164,23 @@ impl PluginFilter {
         }
     }
 
-    /// Gives the instance back, or keeps it for the rest of the exchange when the plugin's isolation asks for that.
-    async fn release(&self, lease: Lease, next: Hook, exchange: &mut Exchange) -> Result<(), Failure> {
+    /// The instance that the exchange holds for itself, or one from the pool.
+    async fn resume(&self, side: &Side, attachment: &Attachment, exchange: &mut Exchange) -> Result<Lease, Failure> {
+        match exchange.take_held() {
+            Some(parked) => Ok(parked.resume()),
+            None => side.pool.check_out(attachment).await,
+        }
+    }
+
+    /// Gives the instance back after a hook, or keeps it for later hooks of the exchange when the plugin's isolation asks for that.
+    async fn release(&self, lease: Lease, after: Hook, exchange: &mut Exchange) -> Result<(), Failure> {
         let declaration = lease.declaration();
         if declaration.isolation == Isolation::Shared {
             lease.check_in().await;
-        } else if declaration.version.has(next) {
+            return Ok(());
+        }
+        let later = IN_ORDER.iter().skip_while(|hook| **hook != after).skip(1);
+        if later.into_iter().any(|hook| declaration.version.has(*hook)) {
             exchange.hold(lease.park()?);
         }
         Ok(())
@@ -176,7 +196,7 @@ impl PluginFilter {
     fn failed(&self, side: &Side, failure: Failure, exchange: &Exchange) -> Verdict {
         if self.policy.of(failure.kind()) == OnError::Closed {
             // `proxy/respond` logs it with the answer.
-            return Verdict::Fail(FilterError { filter: self.name().to_owned(), failure });
+            return Verdict::Fail(FilterError::Failed { filter: self.name().to_owned(), failure });
         }
         let plugin = self.name();
         let version = side.pool.declaration().version.digest().label();
@@ -188,11 +208,9 @@ impl PluginFilter {
         Verdict::Next
     }
 
-    /// The side that serves this request, if its version has the hook and is to be called.
-    fn side(&self, hook: Hook, exchange: &mut Exchange) -> Option<Side> {
-        let side = trial::side(self.place, exchange);
-        let calls = side.pool.declaration().version.has(hook) && (!self.policy.always_opens() || side.pool.admits());
-        calls.then_some(side)
+    /// Whether the version has the hook, and is not left out because it keeps failing.
+    fn calls(&self, hook: Hook, side: &Side) -> bool {
+        side.version().has(hook) && (!self.policy.always_opens() || side.pool.admits())
     }
 }
 
@@ -202,16 +220,18 @@ impl Filter for PluginFilter {
     }
 
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
-        match self.side(Hook::Request, exchange) {
-            Some(side) => Step::Later(Box::pin(self.request(exchange, side))),
-            None => Step::Done(Verdict::Next),
+        let side = trial::side(self.place, exchange);
+        match (self.calls(Hook::Request, &side), side.version().sees_request_bodies) {
+            (false, false) => Step::Done(Verdict::Next),
+            (head, _) => Step::Later(Box::pin(self.request(exchange, side, head))),
         }
     }
 
     fn on_response<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
-        match self.side(Hook::Response, exchange) {
-            Some(side) => Step::Later(Box::pin(self.response(exchange, side))),
-            None => Step::Done(Verdict::Next),
+        let side = trial::side(self.place, exchange);
+        match (self.calls(Hook::Response, &side), side.version().sees_response_bodies) {
+            (false, false) => Step::Done(Verdict::Next),
+            (head, _) => Step::Later(Box::pin(self.response(exchange, side, head))),
         }
     }
 }
@@ -225,3 +245,8 @@ impl From<Origin> for types::Origin {
         }
     }
 }
+
+/// The hooks that run one after the other. That over the request's body has an instance of its own: the response's hooks may
+/// run before it is done.
+const IN_ORDER: [Hook; 5] =
+    [Hook::Request, Hook::WholeRequest, Hook::Response, Hook::WholeResponse, Hook::ResponseBody];
