@@ -133,7 +133,7 @@ async fn a_component_of_another_world_is_told_what_it_lacks() {
         format!(
             "(component (core module $m (func (export \"f\") {parameters} unreachable)) (core instance $c (instantiate $m))
             (func $f {} (canon lift (core func $c \"f\")))
-            (instance $i (export \"configure\" (func $f)) (export \"release\" (func $f)))
+            (instance $i (export \"configure\" (func $f)) (export \"release\" (func $f)) (export \"on-request\" (func $f)))
             (export \"witgate:plugin/lifecycle@0.1.0\" (instance $i))
             (export \"witgate:plugin/request-hook@0.1.0\" (instance $i)))",
             if parameters.is_empty() { "" } else { "(param \"a\" u32)" }
@@ -249,6 +249,7 @@ async fn a_compile_bomb_is_refused_in_time_and_traffic_goes_on() {
         load.answers(100).await;
         let line =
             gateway.log().wait_from(seen, "that the reload is over", |line| line.message().contains("reload")).await;
+        eprintln!("## {}", line.text);
         assert_eq!(line.message(), "reload failed", "{}", line.text);
         assert!(line.text.contains("suspect") && line.text.contains(words), "{limit}: {}", line.text);
         load.answers(100).await;
