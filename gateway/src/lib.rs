@@ -39,6 +39,8 @@ pub mod plugin;
 pub mod router;
 pub mod upstream;
 
+pub mod resource;
+
 pub mod outbound;
 
 pub mod message;
