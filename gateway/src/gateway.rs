@@ -161,11 +161,13 @@ fn plugin_runtime(config: &Config, program: PathBuf) -> Result<Runtime, GatewayE
     let state_dir = StateDir::open(config.state_dir.as_deref())?;
     let options = EngineOptions {
         slots: config.runtime.slots,
-        cache_dir: state_dir.compiled(),
+        state_dir: state_dir.path().to_owned(),
+        cache_bytes: CACHE_BYTES_MAX,
         compiler: program,
         compile_limits: CompileLimits {
             timeout: config.runtime.compile_timeout,
             memory_bytes: config.runtime.compile_memory.0,
+            parallel: PARALLEL_COMPILES_MAX,
         },
     };
     Runtime::new(options).map_err(|error| GatewayError::Engine(format!("{error:#}")))
@@ -175,6 +177,9 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What kept components and their machine code may take in the state folder.
+const CACHE_BYTES_MAX: u64 = 1 << 30;
+const PARALLEL_COMPILES_MAX: usize = 2;
 /// How long a reload waits for the workers to take the new snapshot up before it reports anyway: they take it up with
 /// their next request at the latest.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);

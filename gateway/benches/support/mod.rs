@@ -34,9 +34,10 @@ impl Bench {
             .expect("a runtime");
         let runtime = Runtime::new(EngineOptions {
             slots: 8,
-            cache_dir: std::env::temp_dir().join("witgate-bench-compiled"),
+            state_dir: std::env::temp_dir().join("witgate-bench"),
+            cache_bytes: 1 << 30,
             compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
-            compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30 },
+            compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30, parallel: 2 },
         })
         .expect("an engine");
         let component = Version::builtin("rewrite").expect("a bundled plugin");

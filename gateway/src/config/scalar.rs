@@ -1,4 +1,4 @@
-//! Values that a scalar of the file stands for: whole numbers, durations, sizes, `auto`.
+//! Values that a scalar of the file stands for: numbers, durations, sizes, rates, shares, `auto`, `never`.
 //!
 //! Each knows its own text and its place in the JSON Schema. Whether a value is allowed where it stands is for `check` to say.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::model::ByteSize;
+use super::model::{self, ByteSize};
 
 /// A whole number. It may be quoted, because that is how `${env:VAR}` yields one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,25 @@ pub(super) struct Span(pub(super) Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size(pub(super) ByteSize);
 
+/// `100/1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate(pub(super) model::Rate);
+
+/// `5%`, `0.5%`: in percent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share(pub(super) f64);
+
+/// `2`, `1.5`: how many times something else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Factor(pub(super) f64);
+
 /// `auto`, which is `None`, or a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AutoOrWhole(pub(super) Option<Whole>);
+
+/// `never`, which is `None`, or a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SpanOrNever(pub(super) Option<Span>);
 
 /// A value that has a text, and perhaps a number that stands for it.
 trait Scalar: Sized {
@@ -36,6 +52,11 @@ trait Scalar: Sized {
 
     /// Only whole numbers have one: a duration or a size without a unit would leave the reader to guess.
     fn from_number(_number: i64) -> Option<Self> {
+        None
+    }
+
+    /// The same for numbers with a fraction.
+    fn from_fraction(_number: f64) -> Option<Self> {
         None
     }
 }
@@ -70,6 +91,42 @@ impl Scalar for Size {
     }
 }
 
+impl Scalar for Rate {
+    const EXPECTED: &'static str = "a rate, such as `10/1s` or `100/1m`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (count, per) = text.split_once('/')?;
+        let Span(per) = Span::from_text(per)?;
+        Some(Self(model::Rate { count: digits(count)?.parse().ok()?, per }))
+    }
+}
+
+impl Scalar for Share {
+    const EXPECTED: &'static str = "a share in percent, such as `5%`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Factor::from_text(text.strip_suffix('%')?).map(|Factor(percent)| Self(percent))
+    }
+}
+
+impl Scalar for Factor {
+    const EXPECTED: &'static str = "a number, such as `2` or `1.5`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        digits(whole).and(digits(fraction))?;
+        text.parse().ok().map(Self)
+    }
+
+    fn from_number(number: i64) -> Option<Self> {
+        Self::from_text(&number.to_string())
+    }
+
+    fn from_fraction(number: f64) -> Option<Self> {
+        (number.is_finite() && number >= 0.0).then_some(Self(number))
+    }
+}
+
 impl Scalar for AutoOrWhole {
     const EXPECTED: &'static str = "`auto` or a whole number";
 
@@ -83,6 +140,22 @@ impl Scalar for AutoOrWhole {
     fn from_number(number: i64) -> Option<Self> {
         Some(Self(Some(Whole(number))))
     }
+}
+
+impl Scalar for SpanOrNever {
+    const EXPECTED: &'static str = "`never`, or a duration with its unit, such as `1h`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(Self(None)),
+            _ => Span::from_text(text).map(|span| Self(Some(span))),
+        }
+    }
+}
+
+/// The text, if it is nothing but digits, and at least one.
+fn digits(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }
 
 /// Digits, then one of the units; `None` also where the product does not fit.
@@ -110,6 +183,10 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
         let refused = || de::Error::invalid_value(de::Unexpected::Unsigned(number), &self);
         i64::try_from(number).ok().and_then(T::from_number).ok_or_else(refused)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        T::from_fraction(number).ok_or_else(|| de::Error::invalid_value(de::Unexpected::Float(number), &self))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
@@ -147,6 +224,18 @@ scalar!(Span, "Duration", {
 });
 scalar!(Size, "Size", {
     "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$|\\$\\{", "examples": ["64KiB", "10MiB"]
+});
+scalar!(Rate, "Rate", {
+    "type": "string", "pattern": "^[0-9]+/[0-9]+(ms|s|m|h|d)$|\\$\\{", "examples": ["10/1s", "100/1m"]
+});
+scalar!(Share, "Share", {
+    "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?%$|\\$\\{", "examples": ["5%"]
+});
+scalar!(Factor, "Factor", {
+    "anyOf": [{ "type": "number", "minimum": 1 }, { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$|\\$\\{" }]
+});
+scalar!(SpanOrNever, "DurationOrNever", {
+    "type": "string", "pattern": "^(never|[0-9]+(ms|s|m|h|d))$|\\$\\{", "examples": ["1h", "never"]
 });
 scalar!(AutoOrWhole, "AutoOrWhole", {
     "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^(auto|[0-9]+)$|\\$\\{" }]
@@ -198,5 +287,43 @@ mod tests {
         check("auto", Some(AutoOrWhole(None)));
         check("4", Some(AutoOrWhole(Some(Whole(4)))));
         check::<AutoOrWhole>("Auto", None);
+    }
+
+    #[test]
+    fn rates_need_a_duration() {
+        check("100/1m", Some(Rate(model::Rate { count: 100, per: Duration::from_secs(60) })));
+        check("0/0s", Some(Rate(model::Rate { count: 0, per: Duration::ZERO })));
+        for refused in ["100", "100/m", "/1m", "+1/1m", "100/1", "1.5/1s", "1/1s/1s", "4294967296/1s", ""] {
+            check::<Rate>(refused, None);
+        }
+    }
+
+    #[test]
+    fn shares_are_in_percent() {
+        check("5%", Some(Share(5.0)));
+        check("0.5%", Some(Share(0.5)));
+        for refused in ["5", "%", ".5%", "5.%", "5 %", "-5%", "1e1%", "inf%", "NaN%", "5%%"] {
+            check::<Share>(refused, None);
+        }
+    }
+
+    #[test]
+    fn factors_may_have_a_fraction() {
+        check("2", Some(Factor(2.0)));
+        check("1.25", Some(Factor(1.25)));
+        assert_eq!(Factor::from_number(3), Some(Factor(3.0)));
+        assert_eq!(Factor::from_number(-3), None);
+        assert_eq!(Factor::from_fraction(1.5), Some(Factor(1.5)));
+        assert_eq!(Factor::from_fraction(f64::NAN), None);
+        for refused in ["", "-1", "1e3", "inf", "1.2.3", "2x"] {
+            check::<Factor>(refused, None);
+        }
+    }
+
+    #[test]
+    fn an_age_may_be_never() {
+        check("never", Some(SpanOrNever(None)));
+        check("1h", Some(SpanOrNever(Some(Span(Duration::from_secs(3600))))));
+        check::<SpanOrNever>("Never", None);
     }
 }

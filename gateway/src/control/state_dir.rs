@@ -44,9 +44,8 @@ impl StateDir {
         Ok(Self(path))
     }
 
-    /// Where compiled components are kept.
-    pub fn compiled(&self) -> PathBuf {
-        self.0.join("compiled")
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

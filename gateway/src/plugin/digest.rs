@@ -1,12 +1,20 @@
 //! What a component is known by: the SHA-256 of its bytes.
 
 use std::fmt;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A component's SHA-256 (FIPS 180-4). Displayed in lower-case hex.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A component's SHA-256 (FIPS 180-4). Displayed and read in hex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; 32]);
+
+/// A text that is no SHA-256 in hex.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a sha256: 64 hex digits")]
+pub struct DigestError(String);
 
 impl Digest {
     pub fn of(component: &[u8]) -> Self {
@@ -22,6 +30,36 @@ impl Digest {
 impl From<[u8; 32]> for Digest {
     fn from(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let fail = || DigestError(text.to_owned());
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(fail());
+        }
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| fail())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
     }
 }
 
@@ -43,5 +81,15 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.label(), "ba7816bf8f01");
+        assert_eq!(digest.to_string().parse::<Digest>().ok(), Some(digest));
+        assert_eq!(digest.to_string().to_uppercase().parse::<Digest>().ok(), Some(digest));
+    }
+
+    #[test]
+    fn nothing_else_is_read_as_one() {
+        let hex = Digest::of(b"abc").to_string();
+        for text in ["", "abc", &hex[1..], &format!("{hex}0"), &hex.replace('b', "g"), &hex.replace("ba", "é")] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::compile::{CompileLimits, Compiler};
 use super::gate::WorkerGate;
 use super::host::State;
+use super::library::Library;
 use super::settings::{code_settings, pool_settings};
 
 /// How the engine is set up; fixed for the life of the process.
@@ -21,17 +22,20 @@ use super::settings::{code_settings, pool_settings};
 pub struct EngineOptions {
     /// Component instances that may live at once, over all plugins and workers.
     pub slots: u32,
-    /// The folder that keeps compiled code; the gateway's alone, because what lies in it is executed.
-    pub cache_dir: PathBuf,
+    /// The folder that keeps components and compiled code; the gateway's alone, because what lies in it is executed.
+    pub state_dir: PathBuf,
+    /// What components and compiled code may take there (`runtime.cache`).
+    pub cache_bytes: u64,
     /// The program that compiles when called with [`super::compile_child`]'s argument: this binary.
     pub compiler: PathBuf,
     pub compile_limits: CompileLimits,
 }
 
-/// Everything that plugins share: engine, linker, compiler, clock.
+/// Everything that plugins share: engine, linker, library, compiler, clock.
 pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
+    library: Library,
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
     /// The number of the next attachment.
@@ -49,8 +53,15 @@ impl Runtime {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         Plugin::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let clock = Clock::start(engine.weak());
-        let compiler = Compiler::new(&engine, options.compiler, options.cache_dir, options.compile_limits);
-        Ok(Self { engine, linker, compiler, clock, attachment_ids: AtomicU32::new(1) })
+        let library = Library::open(&options.state_dir, options.cache_bytes)?;
+        let code = library.code().clone();
+        let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
+        Ok(Self { engine, linker, library, compiler, clock, attachment_ids: AtomicU32::new(1) })
+    }
+
+    /// Components that were loaded before, and which of them served last.
+    pub fn library(&self) -> &Library {
+        &self.library
     }
 
     /// What the pools of one worker share.

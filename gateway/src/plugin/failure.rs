@@ -88,6 +88,12 @@ pub enum LoadError {
     NotAComponent(&'static str),
     #[error("cannot be compiled: {0}")]
     Compile(String),
+    #[error("compiling it takes longer than `runtime.compile_timeout` allows ({0:?})")]
+    CompileTimeout(Duration),
+    #[error("compiling it takes more memory than `runtime.compile_memory` allows ({0} bytes)")]
+    CompileMemory(u64),
+    #[error("its machine code has more than {max_bytes} bytes")]
+    CodeTooLarge { max_bytes: u64 },
     #[error("does not fit this gateway: {0}")]
     World(String),
     #[error("the compiled code cannot be kept in {path}: {error}")]

@@ -6,7 +6,9 @@
 //! ```text
 //! settings     of the one wasmtime engine, and the clock that ends endless loops
 //! digest       what a component is known by
-//! compile      component -> machine code, in a child process with limits, cached by digest
+//! library      components kept by digest, and which served last (`shelf`: files that are whole or not there)
+//! compile      component -> machine code, made once and kept by digest
+//! child        the process that compiles, with its limits
 //! engine       engine, linker, compiler: what all plugins of a process share
 //! version      compiled component -> checked exports: which hooks, which rights
 //! grants       what of the configuration its guests may use
@@ -22,7 +24,10 @@
 mod settings;
 mod clock;
 mod digest;
+mod shelf;
+mod library;
 mod compile;
+mod child;
 mod engine;
 mod version;
 mod grants;
@@ -44,15 +49,17 @@ pub mod builtin;
 pub use attachment::Attachment;
 pub use bindings::exports::witgate::plugin::{request_hook, response_hook};
 pub use bindings::witgate::plugin::types;
-pub(crate) use compile::CHILD_COMMAND;
-pub use compile::{CompileLimits, compile_child};
+pub(crate) use child::CHILD_COMMAND;
+pub use child::compile_child;
+pub use compile::CompileLimits;
 pub use declaration::{Declaration, Isolation, Limits};
-pub use digest::Digest;
+pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
 pub use grants::Grants;
 pub use host::View;
+pub use library::{Library, LibraryError};
 pub use pool::Pool;
 pub use setup::{Setup, Want};
 pub use version::{Hook, Version};

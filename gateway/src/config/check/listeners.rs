@@ -61,7 +61,7 @@ impl Check<'_> {
         Some(Listener { name: name?.clone(), address: address?, trusted_proxies, limits })
     }
 
-    fn address(&mut self, at: &At<'_>, text: &str) -> Option<SocketAddr> {
+    pub(super) fn address(&mut self, at: &At<'_>, text: &str) -> Option<SocketAddr> {
         if let Ok(address) = text.parse() {
             return Some(address);
         }

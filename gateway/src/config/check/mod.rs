@@ -7,13 +7,18 @@
 //! A message quotes a value as a whole or not at all: `document` knows what came from the environment, but not parts of it, nor other
 //! ways to write it.
 
+mod control;
 mod filters;
+mod grants;
 mod listeners;
 mod names;
 mod plugins;
+mod resources;
 mod respond;
+mod rollout;
 mod routes;
 mod upstreams;
+mod urls;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,7 +27,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::names::Names;
+use self::names::{Kind, Names};
 pub use self::plugins::PLUGIN_MEMORY_MAX;
 use super::fault::{Fault, Finding, Related, RelatedPlace};
 use super::model::{AccessLog, ByteSize, Config, Defaults, Runtime, Telemetry};
@@ -49,6 +54,13 @@ pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (C
         workers: check.workers(&at.key("workers"), raw.workers),
         state_dir: raw.state_dir.as_ref().map(|path| check.path(path)),
         runtime: check.runtime(&at.key("runtime"), raw.runtime.as_ref()),
+        admin: raw.admin.as_ref().and_then(|admin| check.admin(&at.key("admin"), admin, raw)),
+        probes: raw.probes.as_ref().and_then(|probes| check.probes(&at.key("probes"), probes, raw)),
+        secrets: check.secrets(&at.key("secrets"), raw.secrets.as_ref()),
+        key_sets: check.key_sets(&at.key("key_sets"), raw.key_sets.as_ref()),
+        tables: check.tables(&at.key("tables"), raw.tables.as_ref()),
+        stores: check.stores(&at.key("stores"), raw.stores.as_ref()),
+        limiters: check.limiters(&at.key("limiters"), raw.limiters.as_ref(), raw.stores.as_ref()),
         listeners: check.listeners(&at, raw.listeners.as_ref()),
         plugins: check.plugins(&at.key("plugins"), raw.plugins.as_ref()),
         upstreams: check.upstreams(&at.key("upstreams"), raw.upstreams.as_ref()),
@@ -92,6 +104,18 @@ impl Check<'_> {
             component: self.size(&at.key("component"), raw.component, default.component, 1),
             compile_timeout: self.duration(&at.key("compile_timeout"), raw.compile_timeout, default.compile_timeout),
             compile_memory: self.size(&at.key("compile_memory"), raw.compile_memory, default.compile_memory, 1),
+            parallel_compiles: self.whole(
+                &at.key("parallel_compiles"),
+                raw.parallel_compiles,
+                default.parallel_compiles,
+                1..=PARALLEL_COMPILES_MAX,
+            ),
+            cache: self.size(&at.key("cache"), raw.cache, default.cache, 1),
+            request_deadline: self.duration(
+                &at.key("request_deadline"),
+                raw.request_deadline,
+                default.request_deadline,
+            ),
         }
     }
 
@@ -116,6 +140,9 @@ impl Check<'_> {
 
 /// Memory is reserved for each slot at start; more than this is taken for a mistake.
 const SLOTS_MAX: u64 = 100_000;
+
+/// Each compilation may take all of `compile_memory`; more than this is taken for a mistake.
+const PARALLEL_COMPILES_MAX: u64 = 64;
 
 /// The checks that are the same everywhere.
 impl<'a> Check<'a> {
@@ -205,6 +232,34 @@ impl<'a> Check<'a> {
         None
     }
 
+    /// The one key of a few that is given, and its value; `what` they say and `remedy` against two of them complete the messages.
+    fn one_of<T, const N: usize>(
+        &mut self,
+        at: &At<'_>,
+        what: &str,
+        remedy: &str,
+        forms: [(&'static str, Option<T>); N],
+    ) -> Option<(&'static str, T)> {
+        let keys = forms.each_ref().map(|(key, _)| *key);
+        let mut given = forms.into_iter().filter_map(|(key, form)| Some((key, form?)));
+        let Some((key, form)) = given.next() else {
+            if !keys.iter().any(|key| self.was_cut(&at.key(key))) {
+                let [others @ .., last] = keys.as_slice() else {
+                    return None;
+                };
+                let others: Vec<String> = others.iter().map(|key| format!("`{key}`")).collect();
+                let fault = Fault::key(at, format!("no {what} is given here"));
+                self.fault(fault.help(format!("write one of {} and `{last}`", others.join(", "))));
+            }
+            return None;
+        };
+        if let Some((other, _)) = given.next() {
+            let fault = Fault::key(at.key(other), format!("a {what} is either `{key}` or `{other}`"));
+            self.fault(fault.help(remedy));
+        }
+        Some((key, form))
+    }
+
     /// A reference to something that has been given a name.
     fn known(&mut self, fault: Fault, name: &str, candidates: &[&str]) {
         let help = match nearest(name, candidates.iter().copied()) {
@@ -215,6 +270,15 @@ impl<'a> Check<'a> {
             None => None,
         };
         self.fault(Fault { help, ..fault });
+    }
+
+    /// A reference to one of `secrets`, `key_sets`, `tables`, `stores` or `limiters`.
+    fn reference(&mut self, at: &At<'_>, kind: Kind, name: &str) {
+        let group = self.names.group(kind);
+        if !group.admits(name) {
+            let candidates = group.list();
+            self.known(Fault::value(at, format!("there is no {} `{name}`", kind.word())), name, &candidates);
+        }
     }
 
     /// The syntax of a name: names become metric labels, log fields and parts of file names.

@@ -9,11 +9,38 @@ use super::{NATIVE_FILTERS, items};
 pub(super) struct Names<'a> {
     pub(super) listeners: Group<'a>,
     pub(super) upstreams: Group<'a>,
+    secrets: Group<'a>,
+    key_sets: Group<'a>,
+    tables: Group<'a>,
+    stores: Group<'a>,
+    limiters: Group<'a>,
     /// Declared plugins and native filters.
     pub(super) filters: Group<'a>,
     pub(super) chains: Group<'a>,
     /// What `defaults.filters` uses, also by way of chains.
     pub(super) skippable: Group<'a>,
+}
+
+/// Kinds of named things that are referred to in one way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Secret,
+    KeySet,
+    Table,
+    Store,
+    Limiter,
+}
+
+impl Kind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::KeySet => "key set",
+            Self::Table => "table",
+            Self::Store => "store",
+            Self::Limiter => "limiter",
+        }
+    }
 }
 
 /// The names of one kind.
@@ -51,6 +78,11 @@ impl<'a> Names<'a> {
                 nameless || was_cut("listeners"),
             ),
             upstreams: Group::new(keys(raw.upstreams.as_ref()), was_cut("upstreams")),
+            secrets: Group::new(keys(raw.secrets.as_ref()), was_cut("secrets")),
+            key_sets: Group::new(keys(raw.key_sets.as_ref()), was_cut("key_sets")),
+            tables: Group::new(keys(raw.tables.as_ref()), was_cut("tables")),
+            stores: Group::new(keys(raw.stores.as_ref()), was_cut("stores")),
+            limiters: Group::new(keys(raw.limiters.as_ref()), was_cut("limiters")),
             filters: Group::new(keys(raw.plugins.as_ref()).chain(NATIVE_FILTERS), was_cut("plugins")),
             chains: Group::new(keys(raw.chains.as_ref()), was_cut("chains")),
             skippable: Group::new(
@@ -58,6 +90,16 @@ impl<'a> Names<'a> {
                 // Any fault in there, or in a chain that is used there, may have taken a name away.
                 cut.iter().any(|path| path.starts_with("defaults") || path.starts_with("chains")),
             ),
+        }
+    }
+
+    pub(super) fn group(&self, kind: Kind) -> &Group<'a> {
+        match kind {
+            Kind::Secret => &self.secrets,
+            Kind::KeySet => &self.key_sets,
+            Kind::Table => &self.tables,
+            Kind::Store => &self.stores,
+            Kind::Limiter => &self.limiters,
         }
     }
 }

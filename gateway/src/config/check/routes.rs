@@ -151,19 +151,7 @@ impl Check<'_> {
             ("template", raw.template.clone().map(PathMatch::Template)),
             ("regex", raw.regex.clone().map(PathMatch::Regex)),
         ];
-        let is_cut = forms.iter().any(|(key, _)| self.was_cut(&at.key(key)));
-        let mut given = forms.into_iter().filter_map(|(key, form)| Some((key, form?)));
-        let Some((key, form)) = given.next() else {
-            if !is_cut {
-                let fault = Fault::key(at, "no path is given here");
-                self.fault(fault.help("write one of `exact`, `prefix`, `template` and `regex`"));
-            }
-            return None;
-        };
-        if let Some((other, _)) = given.next() {
-            let fault = Fault::key(at.key(other), format!("a path is either `{key}` or `{other}`"));
-            self.fault(fault.help("remove one of them, or make two routes"));
-        }
+        let (key, form) = self.one_of(at, "path", "remove one of them, or make two routes", forms)?;
         if let PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Template(path) = &form
             && !path.starts_with('/')
         {

@@ -1,13 +1,12 @@
 //! Checks of `upstreams`: endpoints, their URLs and weights, times and limits.
 
-use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
-
 use super::super::fault::Fault;
 use super::super::model::{Endpoint, EndpointUrl, Upstream, UpstreamLimits, UpstreamTimeouts};
 use super::super::path::At;
 use super::super::raw::{Entries, Items, RawEndpoint, RawUpstream, RawUpstreamTimeouts};
+use super::urls::Url;
 use super::{Check, entries, items};
+use std::collections::BTreeMap;
 
 /// The largest weight, so that sums of weights stay within 32 bits.
 pub(super) const WEIGHT_MAX: u64 = 65_535;
@@ -83,52 +82,19 @@ impl Check<'_> {
 /// `http://HOST[:PORT]`, the origin form of RFC 6454 §6.2; what to do about it where it is not.
 fn parse_url(text: &str) -> Result<EndpointUrl, String> {
     const FORM: &str = "write `http://HOST:PORT`";
-    let Some((scheme, authority)) = text.split_once("://") else {
-        return Err(format!("add the scheme: {FORM}"));
-    };
-    match scheme {
+    let url = Url::parse(text).map_err(|why| format!("{why}: {FORM}"))?;
+    match url.scheme {
         "http" => {}
         "https" => return Err("`https` is not supported yet".to_owned()),
         _ => return Err(format!("the scheme is not one that endpoints have: {FORM}")),
     }
-    if authority.contains(['/', '?', '#']) {
+    if !url.rest.is_empty() {
         return Err(format!("an endpoint has no path, query or fragment: {FORM}"));
     }
-    if authority.contains('@') {
+    if url.user.is_some() {
         return Err(format!("an endpoint has no user or password: {FORM}"));
     }
-    let (host, port) = split_port(authority).ok_or_else(|| format!("the host is not one: {FORM}"))?;
-    let port = match port {
-        None => 80,
-        Some(port) => match port.parse() {
-            Ok(number) if number > 0 && !port.starts_with('+') => number,
-            _ => return Err("a port is a number from 1 to 65535".to_owned()),
-        },
-    };
-    Ok(EndpointUrl { host: host.to_owned(), port })
-}
-
-/// Host and port of an authority, if the host is an IPv4 address, a name or, in brackets, an IPv6 address.
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    if let Some(inside) = authority.strip_prefix('[') {
-        let (host, rest) = inside.split_once(']')?;
-        host.parse::<Ipv6Addr>().ok()?;
-        return match rest {
-            "" => Some((host, None)),
-            _ => Some((host, Some(rest.strip_prefix(':')?))),
-        };
-    }
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
-    };
-    let is_label = |label: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(allowed)
-    };
-    // A name may end with the dot of the root (RFC 1034 §3.1).
-    let is_name = host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label);
-    is_name.then_some((host, port))
+    Ok(EndpointUrl { host: url.host.to_owned(), port: url.port.unwrap_or(80) })
 }
 
 #[cfg(test)]

@@ -1,0 +1,103 @@
+//! The configuration as checked values: what the rest of the gateway reads.
+//!
+//! Field names are the keys of the YAML. How text becomes these values stands in `raw`; what must hold between them in `check`.
+
+mod control;
+mod listeners;
+mod plugins;
+mod resources;
+mod routes;
+mod upstreams;
+
+mod scalar;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::control::{Admin, AdminAddress, AdminToken, Overrides, Role};
+pub use self::listeners::{Listener, ListenerLimits};
+pub use self::plugins::{
+    Canary, Grants, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload, RollbackWhen, Sticky,
+};
+pub use self::resources::{
+    HmacAlgorithm, KeySet, KeySetSource, Limiter, OnStoreError, SecretRef, SecretSource, Store, Table,
+};
+pub use self::routes::{Defaults, Failure, FieldMatch, FilterUse, Match, OnError, PathMatch, Respond, Route, Target};
+pub use self::scalar::{ByteSize, Rate};
+pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamLimits, UpstreamTimeouts};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Version of the format; 1 is the only one.
+    pub version: u32,
+    /// Data-plane threads; `None` is `auto`, one per core.
+    pub workers: Option<usize>,
+    /// Where compiled plugins are kept; `None` leaves the choice to the caller.
+    pub state_dir: Option<PathBuf>,
+    pub runtime: Runtime,
+    /// `None`: there is no admin server.
+    pub admin: Option<Admin>,
+    /// Where `/livez`, `/readyz` and `/metrics` stand alone; key `probes.address`.
+    pub probes: Option<SocketAddr>,
+    pub secrets: BTreeMap<String, SecretSource>,
+    pub key_sets: BTreeMap<String, KeySet>,
+    pub tables: BTreeMap<String, Table>,
+    pub stores: BTreeMap<String, Store>,
+    pub limiters: BTreeMap<String, Limiter>,
+    /// At least one, with distinct names, and distinct addresses unless the port is 0.
+    pub listeners: Vec<Listener>,
+    /// By name; no name is that of a native filter.
+    pub plugins: BTreeMap<String, Plugin>,
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Named filter lists; none contains itself, however indirectly.
+    pub chains: BTreeMap<String, Vec<FilterUse>>,
+    pub defaults: Defaults,
+    /// In the order of the file, with distinct names.
+    pub routes: Vec<Route>,
+    pub telemetry: Telemetry,
+}
+
+/// Figures of the plugin engine that are fixed at start; none is zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Runtime {
+    /// Instances of all plugins that may live at once; 1024.
+    pub slots: u32,
+    /// Largest component that is accepted; 16 MiB.
+    pub component: ByteSize,
+    /// Wall clock and CPU time for compiling one component; 60 s.
+    pub compile_timeout: Duration,
+    /// Address space of the compiling child; 2 GiB.
+    pub compile_memory: ByteSize,
+    /// Components that are compiled at once; 2.
+    pub parallel_compiles: usize,
+    /// Compiled code and kept components in `state_dir`; 1 GiB.
+    pub cache: ByteSize,
+    /// CPU time in the guests of all plugins over one request; 100 ms.
+    pub request_deadline: Duration,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            slots: 1024,
+            component: ByteSize::mib(16),
+            compile_timeout: Duration::from_secs(60),
+            compile_memory: ByteSize::mib(2048),
+            parallel_compiles: 2,
+            cache: ByteSize::mib(1024),
+            request_deadline: Duration::from_millis(100),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Telemetry {
+    pub access_log: AccessLog,
+}
+
+/// Only `output: off` exists so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessLog;

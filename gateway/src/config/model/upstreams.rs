@@ -1,0 +1,68 @@
+//! Upstreams: where requests go.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Endpoints that serve the same thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// At least one, and at least one whose weight is not zero.
+    pub endpoints: Vec<Endpoint>,
+    pub timeouts: UpstreamTimeouts,
+    pub limits: UpstreamLimits,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    pub url: EndpointUrl,
+    /// Share of the upstream's requests, relative to the other endpoints; 1, and 0 takes the endpoint out.
+    pub weight: u32,
+}
+
+/// `http://HOST:PORT`; no path, query or user. Displayed in that form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointUrl {
+    /// A name or an address; an IPv6 address stands here without its brackets.
+    pub host: String,
+    /// 80 where the URL has none; never 0.
+    pub port: u16,
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Times that a request may spend on an upstream; none is zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamTimeouts {
+    /// To connect; 1 s.
+    pub connect: Duration,
+    /// From the start of a try to the head of its response; 15 s.
+    pub per_try: Duration,
+    /// A body that stands still, and a pooled connection that is unused; 30 s.
+    pub idle: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(1), per_try: Duration::from_secs(15), idle: Duration::from_secs(30) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamLimits {
+    /// Idle connections that each worker keeps; 1024, and 0 keeps none.
+    pub connections: usize,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self { connections: 1024 }
+    }
+}

@@ -1,0 +1,46 @@
+//! `admin` and `probes` as they are written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Items;
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Admin")]
+pub(in crate::config) struct RawAdmin {
+    /// Address and port (`127.0.0.1:9901`), or `unix:PATH`.
+    #[schemars(required)]
+    pub(in crate::config) address: Option<String>,
+    /// Who may do what. Needed unless the address is a loopback address or a socket file.
+    pub(in crate::config) tokens: Option<Items<RawAdminToken>>,
+    /// Names, without a port, that requests may have in `Host` besides the address and `localhost`.
+    pub(in crate::config) allowed_hosts: Option<Items<String>>,
+    /// Whether a plugin may be swapped without a change of the configuration. Default: allow.
+    #[schemars(extend("enum" = ["allow", "deny"]))]
+    pub(in crate::config) overrides: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AdminToken")]
+pub(in crate::config) struct RawAdminToken {
+    /// Stands in the audit log.
+    #[schemars(required)]
+    pub(in crate::config) name: Option<String>,
+    /// `secret://NAME`, one of `secrets`.
+    #[schemars(required, regex(pattern = r"^secret://|\$\{"))]
+    pub(in crate::config) token: Option<String>,
+    /// `viewer`: read. `operator`: reload, drain, roll back and promote as well. `deployer`: upload code as well.
+    #[schemars(required, extend("enum" = ["viewer", "operator", "deployer"]))]
+    pub(in crate::config) role: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Probes")]
+pub(in crate::config) struct RawProbes {
+    /// Address and port: `127.0.0.1:9902`.
+    #[schemars(required)]
+    pub(in crate::config) address: Option<String>,
+}

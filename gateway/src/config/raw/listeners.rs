@@ -1,0 +1,41 @@
+//! `listeners` as they are written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::scalar::{Size, Span, Whole};
+use super::Items;
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
+pub(in crate::config) struct RawListener {
+    #[schemars(required)]
+    pub(in crate::config) name: Option<String>,
+    /// Address and port: `0.0.0.0:8080`, `[::]:8080`. Port 0 lets the system choose.
+    #[schemars(required)]
+    pub(in crate::config) address: Option<String>,
+    /// Networks (`10.0.0.0/8`) and addresses whose forwarding headers are believed. Default: none.
+    pub(in crate::config) trusted_proxies: Option<Items<String>>,
+    pub(in crate::config) limits: Option<RawListenerLimits>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ListenerLimits")]
+pub(in crate::config) struct RawListenerLimits {
+    /// Open connections. Default: 10000.
+    pub(in crate::config) connections: Option<Whole>,
+    /// Size of a request's head. Default: 64KiB.
+    pub(in crate::config) headers: Option<Size>,
+    /// Time for a request's head to arrive. Default: 10s.
+    pub(in crate::config) header_timeout: Option<Span>,
+    /// Time that a connection may stand still. Default: 60s.
+    pub(in crate::config) idle_timeout: Option<Span>,
+    /// Size of a request's body. Default: 10MiB.
+    pub(in crate::config) body: Option<Size>,
+    /// Requests that one connection may carry. Default: 100000.
+    pub(in crate::config) requests_per_connection: Option<Whole>,
+    /// Concurrent HTTP/2 streams of one connection. Default: 128.
+    pub(in crate::config) streams: Option<Whole>,
+}

@@ -1,0 +1,311 @@
+//! The library: components kept by digest, and which of them served last, so that a source that is gone tomorrow does not
+//! take its plugin along.
+//!
+//! Everything here is checked when it is read, and nothing here is ever the reason why a gateway does not start: what is
+//! damaged is said and passed over. It reads and writes files, so it belongs on the control side.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::shelf::{Item, Shelf};
+
+/// Components and machine code of one state folder.
+#[derive(Debug, Clone)]
+pub struct Library {
+    /// By digest.
+    components: Shelf,
+    /// Records, by the digest of plugin and source.
+    records: Shelf,
+    /// Machine code: written by `compile`, cleared away here.
+    code: Shelf,
+    bytes_max: u64,
+}
+
+/// A folder of the library cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep components in {path}: {error}")]
+pub struct LibraryError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// What served last under a plugin's name from a source.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    plugin: String,
+    source: String,
+    sha256: Digest,
+}
+
+impl Library {
+    /// Opens or makes the folders of the library in `state_dir`. `bytes_max` bounds components and machine code together
+    /// (`runtime.cache`); [`Self::sweep`] enforces it.
+    ///
+    /// # Errors
+    /// [`LibraryError`] when a folder cannot be made this user's alone.
+    pub fn open(state_dir: &Path, bytes_max: u64) -> Result<Self, LibraryError> {
+        let shelf = |name| {
+            let path = state_dir.join(name);
+            Shelf::open(path.clone()).map_err(|error| LibraryError { path, error })
+        };
+        Ok(Self { components: shelf("components")?, records: shelf("last-good")?, code: shelf("compiled")?, bytes_max })
+    }
+
+    /// Keeps a component. One that is here already, undamaged, is left as it is.
+    ///
+    /// # Errors
+    /// [`LibraryError`] when it cannot be written.
+    pub fn put(&self, component: &[u8]) -> Result<Digest, LibraryError> {
+        let digest = Digest::of(component);
+        let name = digest.to_string();
+        let path = self.components.path(&name);
+        if fs::read(&path).is_ok_and(|kept| kept == component) {
+            self.components.touch(&name);
+        } else {
+            self.components.put(&name, component).map_err(|error| LibraryError { path, error })?;
+        }
+        Ok(digest)
+    }
+
+    /// A kept component, checked against its digest. One that is damaged is removed, and `None` as if it had never been here.
+    pub fn get(&self, digest: Digest) -> Option<Bytes> {
+        let name = digest.to_string();
+        let path = self.components.path(&name);
+        let component = match fs::read(&path) {
+            Ok(component) => component,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a kept component cannot be read");
+                return None;
+            }
+        };
+        if Digest::of(&component) != digest {
+            tracing::warn!(path = %path.display(), "a kept component is damaged, and removed");
+            let _ = fs::remove_file(path);
+            return None;
+        }
+        self.components.touch(&name);
+        Some(component.into())
+    }
+
+    /// Notes that this component serves under the plugin's name, and that it came from `source`.
+    ///
+    /// # Errors
+    /// [`LibraryError`] when the note cannot be written; the one before it stays.
+    pub fn remember(&self, plugin: &str, source: &str, digest: Digest) -> Result<(), LibraryError> {
+        let name = record_name(plugin, source);
+        if self.recall(plugin, source) == Some(digest) {
+            self.records.touch(&name);
+            return Ok(());
+        }
+        let record = Record { plugin: plugin.to_owned(), source: source.to_owned(), sha256: digest };
+        let text = serde_json::to_vec_pretty(&record).expect("a record is plain JSON");
+        self.records.put(&name, &text).map_err(|error| LibraryError { path: self.records.path(&name), error })
+    }
+
+    /// The component that served last under the plugin's name, when it came from this source. It may be gone from here.
+    pub fn recall(&self, plugin: &str, source: &str) -> Option<Digest> {
+        let path = self.records.path(&record_name(plugin, source));
+        let record = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice::<Record>(&text).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => Err(error.to_string()),
+        };
+        match record {
+            Ok(record) if record.plugin == plugin && record.source == source => Some(record.sha256),
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "the record of a last good version is another plugin's");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the record of a last good version cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Removes what was used least recently, until components and machine code fit into their bound. What belongs to a
+    /// component in `in_use` stays, whatever it takes.
+    pub fn sweep(&self, in_use: &HashSet<Digest>) {
+        let in_use: HashSet<String> = in_use.iter().map(Digest::to_string).collect();
+        let mut items = listed(&self.components);
+        items.extend(listed(&self.code));
+        items.sort_by_key(|item| item.used);
+        let mut size_bytes: u64 = items.iter().map(|item| item.size_bytes).sum();
+        for item in items {
+            if size_bytes <= self.bytes_max {
+                break;
+            }
+            // Machine code is called by its component's digest, and then by the engine it was made for.
+            let digest = item.name.split('-').next().unwrap_or_default();
+            if !in_use.contains(digest) && removed(&item) {
+                size_bytes -= item.size_bytes;
+            }
+        }
+        if size_bytes > self.bytes_max {
+            let bytes_max = self.bytes_max;
+            tracing::warn!(size_bytes, bytes_max, "the components in use take more than `runtime.cache` allows");
+        }
+        let records = listed(&self.records);
+        let superfluous = records.len().saturating_sub(RECORDS_MAX);
+        for record in records.iter().take(superfluous) {
+            removed(record);
+        }
+    }
+
+    /// Where machine code is kept.
+    pub(super) fn code(&self) -> &Shelf {
+        &self.code
+    }
+}
+
+fn listed(shelf: &Shelf) -> Vec<Item> {
+    shelf.items().unwrap_or_else(|error| {
+        tracing::warn!(%error, "a folder of kept components cannot be listed");
+        Vec::new()
+    })
+}
+
+fn removed(item: &Item) -> bool {
+    match fs::remove_file(&item.path) {
+        Ok(()) => {
+            tracing::debug!(path = %item.path.display(), "removed from the library");
+            true
+        }
+        // Another process was first.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => {
+            tracing::warn!(path = %item.path.display(), %error, "cannot be removed from the library");
+            false
+        }
+    }
+}
+
+/// Names and sources are anything; a digest of both is a file name. No plugin's name contains a NUL.
+fn record_name(plugin: &str, source: &str) -> String {
+    format!("{}.json", Digest::of(format!("{plugin}\0{source}").as_bytes()))
+}
+
+/// Plugins and sources whose last good version is known: far more than a gateway declares, and some 300 bytes each.
+const RECORDS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::{Duration, SystemTime};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn library(bytes_max: u64) -> (TempDir, Library) {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path(), bytes_max).unwrap();
+        (folder, library)
+    }
+
+    fn age(shelf: &Shelf, name: &str, age_s: u64) {
+        let used = SystemTime::now() - Duration::from_secs(age_s);
+        File::open(shelf.path(name)).unwrap().set_modified(used).unwrap();
+    }
+
+    #[test]
+    fn a_component_comes_back_by_its_digest() {
+        let (folder, library) = library(100);
+        let digest = library.put(b"component").unwrap();
+        assert_eq!(digest, Digest::of(b"component"));
+        assert_eq!(library.put(b"component").unwrap(), digest);
+        assert_eq!(library.get(digest).unwrap(), b"component".as_slice());
+        assert_eq!(library.get(Digest::of(b"another")), None);
+        let components = folder.path().join("components");
+        assert_eq!(fs::metadata(&components).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(components.join(digest.to_string()).is_file());
+    }
+
+    #[test]
+    fn a_damaged_component_is_no_component_and_can_be_put_again() {
+        let (_folder, library) = library(100);
+        for damage in [b"complement".as_slice(), b"comp", b"", b"componenT"] {
+            let digest = library.put(b"component").unwrap();
+            fs::write(library.components.path(&digest.to_string()), damage).unwrap();
+            assert_eq!(library.get(digest), None);
+            library.put(b"component").unwrap();
+            assert_eq!(library.get(digest).unwrap(), b"component".as_slice());
+            fs::write(library.components.path(&digest.to_string()), damage).unwrap();
+            library.put(b"component").unwrap();
+            assert_eq!(library.get(digest).unwrap(), b"component".as_slice());
+        }
+        // A folder in its place is not a file that can be read.
+        let digest = Digest::of(b"folder");
+        fs::create_dir(library.components.path(&digest.to_string())).unwrap();
+        assert_eq!(library.get(digest), None);
+    }
+
+    #[test]
+    fn the_last_good_version_is_known_after_a_restart() {
+        let (folder, library) = library(100);
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        assert_eq!(library.recall("audit", "file:a.wasm"), None);
+        library.remember("audit", "file:a.wasm", one).unwrap();
+        library.remember("audit", "file:b.wasm", two).unwrap();
+        library.remember("other", "file:a.wasm", two).unwrap();
+        let library = Library::open(folder.path(), 100).unwrap();
+        assert_eq!(library.recall("audit", "file:a.wasm"), Some(one));
+        library.remember("audit", "file:a.wasm", two).unwrap();
+        assert_eq!(library.recall("audit", "file:a.wasm"), Some(two));
+    }
+
+    #[test]
+    fn a_damaged_record_is_no_record() {
+        let (_folder, library) = library(100);
+        let digest = Digest::of(b"1");
+        let another = br#"{"plugin": "other", "source": "file:a.wasm", "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}"#;
+        for damage in [b"".as_slice(), b"{", b"\xff\xfe", br#"{"plugin": "audit"}"#, another] {
+            library.remember("audit", "file:a.wasm", digest).unwrap();
+            fs::write(library.records.path(&record_name("audit", "file:a.wasm")), damage).unwrap();
+            assert_eq!(library.recall("audit", "file:a.wasm"), None);
+        }
+        library.remember("audit", "file:a.wasm", digest).unwrap();
+        assert_eq!(library.recall("audit", "file:a.wasm"), Some(digest));
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_those_in_use_never() {
+        let (_folder, library) = library(28);
+        let digests = [b"0123456789", b"1123456789", b"2123456789", b"3123456789"].map(|component| {
+            let digest = library.put(component).unwrap();
+            library.code.put(&format!("{digest}-0.cwasm"), b"code").unwrap();
+            digest
+        });
+        for (digest, age_s) in digests.iter().zip([400, 300, 200, 100]) {
+            age(&library.components, &digest.to_string(), age_s);
+            age(&library.code, &format!("{digest}-0.cwasm"), age_s);
+        }
+        // 4 × 14 bytes are here, and 28 fit. The oldest is in use; the two after it make room.
+        library.sweep(&HashSet::from([digests[0]]));
+        let kept = |digest: &Digest| {
+            let code = library.code.path(&format!("{digest}-0.cwasm")).exists();
+            (library.get(*digest).is_some(), code)
+        };
+        assert_eq!(digests.each_ref().map(kept), [(true, true), (false, false), (false, false), (true, true)]);
+    }
+
+    #[test]
+    fn more_in_use_than_fits_stays() {
+        let (_folder, library) = library(5);
+        let digests = [b"one".as_slice(), b"two", b"six"].map(|component| library.put(component).unwrap());
+        library.sweep(&digests.into());
+        assert!(digests.iter().all(|digest| library.get(*digest).is_some()));
+        library.sweep(&HashSet::new());
+        assert_eq!(digests.iter().filter(|digest| library.get(**digest).is_some()).count(), 1);
+    }
+}
