@@ -57,6 +57,9 @@ impl Bench {
             instances: 8,
             reply_bytes: 1 << 20,
             log_lines: 100,
+            host_calls: 1000,
+            handles: 1024,
+            metrics: 64,
         };
         let (name, version) = ("rewrite".into(), self.version.clone());
         let declaration = Arc::new(Declaration { name, version, isolation, limits });

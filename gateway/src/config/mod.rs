@@ -38,6 +38,8 @@ mod render;
 
 mod schema;
 
+mod table;
+
 pub use self::check::{NATIVE_FILTERS, PLUGIN_MEMORY_MAX};
 pub use self::document::Document;
 pub use self::fault::{FAULTS_MAX, Fault, Faults, Spot};
@@ -45,3 +47,4 @@ pub use self::load::{FILE_BYTES_MAX, Loaded, load, load_text, quick};
 pub use self::model::Config;
 pub use self::path::At;
 pub use self::schema::schema;
+pub use self::table::{TableEntries, TableError, load_table};

@@ -3,10 +3,15 @@
 //! The engine's epoch advances once a millisecond. A call is asked at the end of its first slice, and at every tick from
 //! then on (`tick`): it pays for the time, lets every other task of the worker run, and goes on; at none left it traps.
 //! Most calls end within their first slice and never come here.
+//!
+//! Time that a call waits for the host is not the guest's: it gives its place on the worker back (`host_wait`), pays for
+//! what it has run, and has a first slice again when it goes on.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use wasmtime::UpdateDeadline;
 
@@ -24,9 +29,20 @@ impl Ticks {
     }
 }
 
+/// The time between a call's waits for the host, which is counted by the clock on the wall: ticks are too coarse for many
+/// short stretches.
+struct Waits {
+    resumed: Instant,
+    /// Less than a tick: what is more has been paid.
+    unpaid: Duration,
+    /// Whether the epoch's deadline may have passed while the call waited.
+    is_overdue: bool,
+}
+
 /// What is left of a call's CPU time.
 pub(super) struct Budget {
     ticks_left: u32,
+    waits: Option<Waits>,
     held: Held,
     gate: Gate,
     overtime: Arc<AtomicUsize>,
@@ -36,13 +52,14 @@ pub(super) struct Budget {
 impl Budget {
     /// `overtime` counts the calls of one pool that are past their first slice.
     pub(super) fn new(gate: Gate, overtime: Arc<AtomicUsize>, clock: Arc<Clock>) -> Self {
-        Self { ticks_left: 0, held: Held::default(), gate, overtime, clock }
+        Self { ticks_left: 0, waits: None, held: Held::default(), gate, overtime, clock }
     }
 
     pub(super) fn start(&mut self, deadline: Ticks) {
         self.clock.touch();
         // The first slice is paid at its end as one tick, and is two.
         self.ticks_left = deadline.0.saturating_sub(1);
+        self.waits = None;
     }
 
     /// Starts the next call with a permit in hand: it waited for one before it began.
@@ -58,9 +75,50 @@ impl Budget {
         }
     }
 
+    /// The time since the engine was made: the guests' monotonic clock.
+    pub(super) fn since_start(&self) -> Duration {
+        self.clock.since_start()
+    }
+
+    /// Awaits what the host does for the guest. Most is done at its first poll and costs nothing here.
+    pub(super) async fn host_wait<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let first = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        if let Poll::Ready(outcome) = first {
+            return outcome;
+        }
+        self.pause();
+        let outcome = work.await;
+        self.resume();
+        outcome
+    }
+
+    fn pause(&mut self) {
+        self.stop();
+        if let Some(waits) = &mut self.waits {
+            let ran = waits.unpaid + waits.resumed.elapsed();
+            let ticks = ran.as_nanos() / TICK.as_nanos();
+            waits.unpaid = ran.saturating_sub(TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX)));
+            self.ticks_left = self.ticks_left.saturating_sub(u32::try_from(ticks).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn resume(&mut self) {
+        self.clock.touch();
+        let unpaid = self.waits.as_ref().map_or(Duration::ZERO, |waits| waits.unpaid);
+        self.waits = Some(Waits { resumed: Instant::now(), unpaid, is_overdue: true });
+    }
+
     /// Called by the engine when the call's slice is over.
     pub(super) fn tick(&mut self) -> UpdateDeadline {
         self.clock.touch();
+        if let Some(waits) = &mut self.waits {
+            if std::mem::take(&mut waits.is_overdue) && self.ticks_left > 0 {
+                return UpdateDeadline::Continue(FIRST_SLICE_TICKS);
+            }
+            // Paid below.
+            (waits.resumed, waits.unpaid) = (Instant::now(), Duration::ZERO);
+        }
         self.ticks_left = self.ticks_left.saturating_sub(1);
         if self.ticks_left == 0 {
             return UpdateDeadline::Interrupt;

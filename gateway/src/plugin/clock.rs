@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::EngineWeak;
 
@@ -15,6 +15,7 @@ pub(super) struct Clock {
     busy: AtomicBool,
     asleep: AtomicBool,
     thread: thread::Thread,
+    started: Instant,
 }
 
 impl Clock {
@@ -32,6 +33,7 @@ impl Clock {
             busy: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             thread: thread.thread().clone(),
+            started: Instant::now(),
         });
         give.send(clock.clone()).expect("the clock waits for this");
         clock
@@ -45,6 +47,11 @@ impl Clock {
                 self.thread.unpark();
             }
         }
+    }
+
+    /// The time since the engine was made.
+    pub(super) fn since_start(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Holds the engine only for the moment of a tick, so that the last owner's drop frees it and ends the thread.

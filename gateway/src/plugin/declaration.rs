@@ -40,4 +40,10 @@ pub struct Limits {
     pub reply_bytes: usize,
     /// Lines of log a second.
     pub log_lines: u32,
+    /// Calls that one call may make to the host.
+    pub host_calls: u32,
+    /// Handles that an instance may hold at a time: of stores, tables and such, and of WASI's streams.
+    pub handles: usize,
+    /// Distinct names of the plugin's own metrics.
+    pub metrics: usize,
 }

@@ -15,6 +15,7 @@ use super::compile::{CompileLimits, Compiler};
 use super::gate::WorkerGate;
 use super::host::State;
 use super::library::Library;
+use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
 
 /// How the engine is set up; fixed for the life of the process.
@@ -38,6 +39,7 @@ pub struct Runtime {
     library: Library,
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
+    pub(super) metrics: Arc<GuestMetrics>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
 }
@@ -56,7 +58,8 @@ impl Runtime {
         let library = Library::open(&options.state_dir, options.cache_bytes)?;
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
-        Ok(Self { engine, linker, library, compiler, clock, attachment_ids: AtomicU32::new(1) })
+        let metrics = GuestMetrics::new();
+        Ok(Self { engine, linker, library, compiler, clock, metrics, attachment_ids: AtomicU32::new(1) })
     }
 
     /// Components that were loaded before, and which of them served last.
@@ -66,6 +69,11 @@ impl Runtime {
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone())
+        WorkerGate::new(self.clock.clone(), WorkerMetrics::new(self.metrics.clone()))
+    }
+
+    /// What guests wrote for `/metrics` so far.
+    pub fn guest_metrics(&self) -> GuestReadings {
+        self.metrics.read()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use wasmtime::component::ResourceTableError;
+
 use super::digest::Digest;
+use super::grants::Grant;
 
 /// A call that gave no verdict. The instance it ran on is gone.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,10 @@ impl Failure {
         if let Some(limit) = error.downcast_ref::<LimitHit>() {
             return Self::Limit { limit: limit.name, detail: limit.detail.clone() };
         }
+        if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            let detail = "the guest opened more than it may hold at a time".to_owned();
+            return Self::Limit { limit: "limits.handles", detail };
+        }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             return Self::Limit { limit: "runtime.slots", detail: "every slot is taken".to_owned() };
         }
@@ -96,6 +103,8 @@ pub enum LoadError {
     CodeTooLarge { max_bytes: u64 },
     #[error("does not fit this gateway: {0}")]
     World(String),
+    #[error("imports `witgate:plugin/{interface}`, and `grants` gives it no {}", .grant.map_or("such right", |grant| grant.thing))]
+    Ungranted { interface: String, grant: Option<Grant> },
     #[error("the compiled code cannot be kept in {path}: {error}")]
     Cache { path: String, error: std::io::Error },
 }

@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
+use super::metrics::WorkerMetrics;
 
-/// What every pool of one worker shares: the permits of calls that run long, and the clock.
+/// What every pool of one worker shares: the permits of calls that run long, the clock, and what guests write for `/metrics`.
 #[derive(Clone)]
 pub struct WorkerGate {
     pub(super) permits: Gate,
     pub(super) clock: Arc<Clock>,
+    pub(super) metrics: Arc<WorkerMetrics>,
 }
 
 impl WorkerGate {
-    pub(super) fn new(clock: Arc<Clock>) -> Self {
-        Self { permits: Gate::new(LONG_CALLS_MAX), clock }
+    pub(super) fn new(clock: Arc<Clock>, metrics: Arc<WorkerMetrics>) -> Self {
+        Self { permits: Gate::new(LONG_CALLS_MAX), clock, metrics }
     }
 }
 

@@ -2,21 +2,148 @@
 //!
 //! A component that imports an interface it was not granted is refused when it is loaded, not when it calls.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::failure::LoadError;
+use super::version::Version;
+use crate::resource::{Limiter, Secret, Store, Table};
+
 /// The rights of one declaration. `log`, `metrics`, `clock` and `crypto` reach nothing of anybody else's and are everybody's.
 #[derive(Debug, Default)]
-pub struct Grants {}
+pub struct Grants {
+    pub stores: Named<Store>,
+    pub tables: Named<Table>,
+    pub limiters: Named<Limiter>,
+    pub secrets: BTreeMap<Arc<str>, SecretGrant>,
+}
+
+/// Resources by the names that guests open them by.
+pub type Named<T> = BTreeMap<Arc<str>, Arc<T>>;
+
+/// A secret, and what a guest may do with it.
+#[derive(Debug, Clone)]
+pub struct SecretGrant {
+    pub(super) secret: Arc<Secret>,
+    pub(super) may_reveal: bool,
+    /// Whether the guests of this declaration have read it already; the first time is written down.
+    is_revealed: Arc<AtomicBool>,
+}
 
 impl Grants {
     /// Whether guests may import this interface of the WIT package, by its name without package and version.
     pub fn admits(&self, interface: &str) -> bool {
-        EVERYBODYS.contains(&interface)
+        match interface {
+            "kv" => !self.stores.is_empty(),
+            "tables" => !self.tables.is_empty(),
+            "secrets" => !self.secrets.is_empty(),
+            "rate-limit" => !self.limiters.is_empty(),
+            other => EVERYBODYS.contains(&other),
+        }
+    }
+
+    /// Checks that a component imports nothing that it may not use.
+    ///
+    /// # Errors
+    /// [`LoadError::Ungranted`], for the first such interface.
+    pub fn check(&self, version: &Version) -> Result<(), LoadError> {
+        match version.imports().iter().find(|interface| !self.admits(interface)) {
+            Some(interface) => Err(LoadError::Ungranted { interface: interface.clone(), grant: grant_for(interface) }),
+            None => Ok(()),
+        }
     }
 
     /// Whether guests could tell the two apart: a reload keeps the instances where they cannot.
-    pub fn same_as(&self, _other: &Self) -> bool {
-        true
+    pub fn same_as(&self, other: &Self) -> bool {
+        same(&self.stores, &other.stores, Arc::ptr_eq)
+            && same(&self.tables, &other.tables, Arc::ptr_eq)
+            && same(&self.limiters, &other.limiters, Arc::ptr_eq)
+            && same(&self.secrets, &other.secrets, |one, other| {
+                Arc::ptr_eq(&one.secret, &other.secret) && one.may_reveal == other.may_reveal
+            })
     }
+}
+
+impl SecretGrant {
+    pub fn new(secret: Arc<Secret>, may_reveal: bool) -> Self {
+        Self { secret, may_reveal, is_revealed: Arc::default() }
+    }
+
+    /// Whether this is the first time that a guest of the declaration reads the secret.
+    pub(super) fn is_first_reveal(&self) -> bool {
+        !self.is_revealed.swap(true, Ordering::Relaxed)
+    }
+}
+
+fn same<T>(one: &BTreeMap<Arc<str>, T>, other: &BTreeMap<Arc<str>, T>, is_same: impl Fn(&T, &T) -> bool) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|((one_name, one), (other_name, other))| one_name == other_name && is_same(one, other))
+}
+
+/// The key of `grants` that admits the interface, in the words of the configuration; `None` where none does.
+fn grant_for(interface: &str) -> Option<Grant> {
+    let (key, thing) = match interface {
+        "kv" => ("stores", "store"),
+        "tables" => ("tables", "table"),
+        "secrets" => ("secrets", "secret"),
+        "rate-limit" => ("limiters", "limiter"),
+        _ => return None,
+    };
+    Some(Grant { key, thing })
+}
+
+/// A kind of grant, in the words of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    pub key: &'static str,
+    pub thing: &'static str,
 }
 
 /// Interfaces that need no grant.
 const EVERYBODYS: [&str; 7] = ["types", "setup", "exchange", "log", "metrics", "clock", "crypto"];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::resource::StoreOptions;
+
+    fn store() -> Arc<Store> {
+        Arc::new(Store::new("local".into(), StoreOptions::Memory { bytes_max: 1024 }).unwrap())
+    }
+
+    fn with_store(store: Arc<Store>) -> Grants {
+        Grants { stores: [(store.name.clone(), store)].into(), ..Grants::default() }
+    }
+
+    fn with_secret(secret: Arc<Secret>, may_reveal: bool) -> Grants {
+        Grants { secrets: [(secret.name.clone(), SecretGrant::new(secret, may_reveal))].into(), ..Grants::default() }
+    }
+
+    #[test]
+    fn an_interface_is_admitted_by_its_grant_alone() {
+        let none = Grants::default();
+        assert!(EVERYBODYS.iter().all(|interface| none.admits(interface)));
+        let guarded = ["kv", "tables", "secrets", "rate-limit", "http", "jwt", "nobody-knows-this"];
+        assert!(!guarded.iter().any(|interface| none.admits(interface)));
+        let stores = with_store(store());
+        assert!(stores.admits("kv"));
+        assert!(!guarded[1..].iter().any(|interface| stores.admits(interface)));
+    }
+
+    #[test]
+    fn guests_can_tell_other_resources_apart_and_other_rights() {
+        let one = store();
+        assert!(with_store(one.clone()).same_as(&with_store(one.clone())));
+        assert!(!with_store(one.clone()).same_as(&with_store(store())), "another store of the same name");
+        assert!(!with_store(one).same_as(&Grants::default()));
+        let secret = Arc::new(Secret::new("key".into(), b"hunter2").unwrap());
+        assert!(with_secret(secret.clone(), true).same_as(&with_secret(secret.clone(), true)));
+        assert!(!with_secret(secret.clone(), true).same_as(&with_secret(secret, false)));
+    }
+}

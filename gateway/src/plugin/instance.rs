@@ -53,7 +53,7 @@ impl Instance {
     ) -> Result<Self, Failure> {
         let Declaration { name, version, limits, grants, .. } = declaration;
         let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(name.clone(), budget, limits, grants.clone());
+        let state = State::new(name.clone(), budget, limits, grants.clone(), gate.metrics.clone());
         let mut store = Store::new(version.instance_pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.reply_bytes);
@@ -162,7 +162,9 @@ impl Instance {
 }
 
 fn begin(store: &mut Store<State>, bounds: Bounds) {
-    store.data_mut().budget.start(bounds.ticks);
+    let state = store.data_mut();
+    state.budget.start(bounds.ticks);
+    state.forget_host_calls();
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 

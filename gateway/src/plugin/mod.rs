@@ -18,6 +18,7 @@
 //! instance     one store and one component instance; what a call costs stands there
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
+//! metrics      the numbers that guests write, over all workers
 //! failure      what can go wrong, by kind
 //! ```
 
@@ -41,6 +42,7 @@ mod instance;
 mod budget;
 mod gate;
 mod host;
+mod metrics;
 mod failure;
 
 mod bindings;
@@ -57,9 +59,10 @@ pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
-pub use grants::Grants;
+pub use grants::{Grant, Grants, Named, SecretGrant};
 pub use host::View;
 pub use library::{Library, LibraryError};
+pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use pool::Pool;
 pub use setup::{Setup, Want};
 pub use version::{Hook, Version};

@@ -20,6 +20,7 @@ pub struct Version {
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
     hooks: BTreeSet<Hook>,
+    imports: BTreeSet<String>,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
 }
@@ -80,7 +81,8 @@ impl Version {
         }
         let compiled = runtime.compiler.compile(&runtime.engine, component, digest).await?;
         let hooks = check_exports(runtime, &compiled)?;
-        let imports_exchange = imports(runtime, &compiled).any(|name| name.starts_with(EXCHANGE));
+        let imports = imports(runtime, &compiled);
+        let imports_exchange = imports.contains(EXCHANGE);
         let instance_pre =
             runtime.linker.instantiate_pre(&compiled).map_err(|error| LoadError::World(format!("{error:#}")))?;
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
@@ -97,11 +99,16 @@ impl Version {
                 .transpose()
                 .map_err(world)?,
         };
-        Ok(Self { digest, instance_pre, exports, hooks, imports_exchange })
+        Ok(Self { digest, instance_pre, exports, hooks, imports, imports_exchange })
     }
 
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// What it imports of the WIT package: names of interfaces, without package and version.
+    pub fn imports(&self) -> &BTreeSet<String> {
+        &self.imports
     }
 
     pub fn has(&self, hook: Hook) -> bool {
@@ -118,8 +125,11 @@ impl fmt::Debug for Version {
     }
 }
 
-fn imports<'c>(runtime: &'c Runtime, component: &'c Component) -> impl Iterator<Item = String> + 'c {
-    component.component_type().imports(&runtime.engine).map(|(name, _)| name.to_owned()).collect::<Vec<_>>().into_iter()
+/// The interfaces of the WIT package that a component imports; those of WASI come over an empty context and say nothing.
+fn imports(runtime: &Runtime, component: &Component) -> BTreeSet<String> {
+    let kind = component.component_type();
+    let ours = kind.imports(&runtime.engine).filter_map(|(name, _)| name.strip_prefix(PACKAGE));
+    ours.map(|name| name.split_once('@').map_or(name, |(interface, _)| interface).to_owned()).collect()
 }
 
 /// Reads the hooks off the exports, and names what is missing or unknown: a wrong world must not be half understood.
@@ -162,7 +172,7 @@ fn fits(version: &str) -> bool {
 }
 
 const PACKAGE: &str = "witgate:plugin/";
-const EXCHANGE: &str = "witgate:plugin/exchange@";
+const EXCHANGE: &str = "exchange";
 /// Versions of the WIT package that fit, by semver's rule for 0.x.
 const SPOKEN: &str = "0.1";
 const CORE_WASM_VERSION: &[u8] = &[1, 0, 0, 0];

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::plugins::Plugins;
+use super::resources::Resources;
 use super::{Listener, ListenerLimits, Snapshot, routes};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
@@ -27,7 +28,8 @@ pub enum BuildError {
 pub async fn build(config: &Config, previous: Option<&Snapshot>, runtime: &Runtime) -> Result<Snapshot, BuildError> {
     let mut faults = Vec::new();
     let router = routes::router(config, &mut faults);
-    let mut plugins = Plugins::new(config, previous, runtime);
+    let resources = Resources::open(config, previous.map(|previous| &previous.resources), &mut faults);
+    let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(&mut faults).await;
     let routes = routes::routes(config, &mut plugins, &mut faults).await;
     let (Some(router), true) = (router, faults.is_empty()) else {
@@ -40,6 +42,7 @@ pub async fn build(config: &Config, previous: Option<&Snapshot>, runtime: &Runti
         router,
         routes,
         upstreams: config.upstreams.iter().map(|(name, raw)| Arc::new(upstream(name, raw))).collect(),
+        resources,
         plugins: plugins.declarations,
         attachments: plugins.attachments,
         owned_headers: plugins.owned_headers,

@@ -4,10 +4,12 @@
 //! instances) hangs on to the parts that did not change, by identity: `build` carries those over.
 
 mod build;
+mod resources;
 mod plugins;
 mod routes;
 
 pub use build::{BuildError, build};
+pub use resources::Resources;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub struct Snapshot {
     /// By the router's numbers.
     pub routes: Vec<Route>,
     pub upstreams: Vec<Arc<Upstream>>,
+    /// What plugins are granted parts of.
+    pub resources: Resources,
     /// The declared plugins; a plugin filter names its pool by the place here.
     pub plugins: Vec<Arc<Declaration>>,
     pub attachments: Vec<Arc<Attachment>>,

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::Snapshot;
+use super::resources::{Resources, with_remedy};
 use crate::config::model::{self as config, Config, PluginSource};
 use crate::config::{At, Fault};
 use crate::filter::{Filter, OnError, PluginFilter, Policy};
-use crate::plugin::{Attachment, Declaration, Digest, Failure, Isolation, Limits, LoadError, Runtime, Version};
+use crate::plugin::{Attachment, Declaration, Digest, Failure, Grants, Isolation, Limits, LoadError, Runtime, Version};
 
 /// The plugins of the snapshot that is being built.
 pub(super) struct Plugins<'b> {
     config: &'b Config,
     previous: Option<&'b Snapshot>,
     runtime: &'b Runtime,
+    resources: &'b Resources,
     declarations: Vec<Arc<Declaration>>,
     places: BTreeMap<&'b str, usize>,
     attachments: HashMap<Key, Arc<Attachment>>,
@@ -37,11 +39,17 @@ pub(super) struct Loaded {
 }
 
 impl<'b> Plugins<'b> {
-    pub(super) fn new(config: &'b Config, previous: Option<&'b Snapshot>, runtime: &'b Runtime) -> Self {
+    pub(super) fn new(
+        config: &'b Config,
+        previous: Option<&'b Snapshot>,
+        runtime: &'b Runtime,
+        resources: &'b Resources,
+    ) -> Self {
         Self {
             config,
             previous,
             runtime,
+            resources,
             declarations: Vec::new(),
             places: BTreeMap::new(),
             attachments: HashMap::new(),
@@ -63,10 +71,14 @@ impl<'b> Plugins<'b> {
             .map(|old| (old.version.digest(), old.version.clone()))
             .collect();
         for (name, raw) in &self.config.plugins {
-            match self.version(raw, &mut versions).await {
-                Ok(version) => {
+            let declared = self.version(raw, &mut versions).await.and_then(|version| {
+                let grants = self.resources.grants(&raw.grants);
+                grants.check(&version)?;
+                Ok(self.declaration(name, raw, version, grants))
+            });
+            match declared {
+                Ok(declaration) => {
                     self.places.insert(name, self.declarations.len());
-                    let declaration = self.declaration(name, raw, version);
                     self.declarations.push(declaration);
                 }
                 Err(error) => {
@@ -159,7 +171,7 @@ impl<'b> Plugins<'b> {
     }
 
     /// The previous snapshot's declaration when nothing about it changed: its pools stay warm.
-    fn declaration(&self, name: &str, raw: &config::Plugin, version: Arc<Version>) -> Arc<Declaration> {
+    fn declaration(&self, name: &str, raw: &config::Plugin, version: Arc<Version>, grants: Grants) -> Arc<Declaration> {
         let isolation = match raw.isolation {
             config::Isolation::Shared => Isolation::Shared,
             config::Isolation::Fresh => Isolation::Fresh,
@@ -171,15 +183,19 @@ impl<'b> Plugins<'b> {
             instances: raw.limits.instances,
             reply_bytes: raw.limits.reply.in_memory(),
             log_lines: raw.limits.log_lines,
+            host_calls: raw.limits.host_calls,
+            handles: raw.limits.handles as usize,
+            metrics: raw.limits.metrics,
         };
         let old = self.previous.into_iter().flat_map(|previous| &previous.plugins).find(|old| {
             *old.name == *name
                 && old.version.digest() == version.digest()
                 && old.isolation == isolation
                 && old.limits == limits
+                && old.grants.same_as(&grants)
         });
         old.cloned().unwrap_or_else(|| {
-            Arc::new(Declaration { name: name.into(), version, isolation, limits, grants: Arc::default() })
+            Arc::new(Declaration { name: name.into(), version, isolation, limits, grants: Arc::new(grants) })
         })
     }
 
@@ -192,7 +208,7 @@ impl<'b> Plugins<'b> {
             ),
             other => format!("plugin `{name}` cannot be loaded: {other}"),
         };
-        Fault::value(At::ROOT.key("plugins").key(name).key("source"), message)
+        with_remedy(Fault::value(At::ROOT.key("plugins").key(name).key("source"), message), error)
     }
 }
 

@@ -27,14 +27,17 @@ impl State {
 
 impl exchange::Host for State {
     fn request_header(&mut self, name: String) -> wasmtime::Result<Vec<Vec<u8>>> {
+        self.host_call()?;
         Ok(values(&self.view()?.request, &name))
     }
 
     fn response_header(&mut self, name: String) -> wasmtime::Result<Vec<Vec<u8>>> {
+        self.host_call()?;
         Ok(values(&self.view()?.response, &name))
     }
 
     fn listener(&mut self) -> wasmtime::Result<String> {
+        self.host_call()?;
         Ok(self.view()?.listener.as_ref().to_owned())
     }
 }

@@ -8,6 +8,7 @@ use crate::plugin::bindings::witgate::plugin::log;
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.host_call()?;
         self.log.write(level, &message);
         Ok(())
     }

@@ -3,10 +3,17 @@
 //! A right that is not given here does not exist for a guest: WASI is linked because Rust's standard library asks for
 //! it, over an empty context (no files, no sockets, no environment, output goes nowhere).
 
+mod setup;
 mod exchange;
 mod log;
+mod metrics;
+mod clock;
+mod crypto;
+mod kv;
+mod tables;
+mod secrets;
+mod rate_limit;
 mod memory;
-mod setup;
 
 pub use exchange::View;
 
@@ -18,10 +25,13 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::bindings::witgate::plugin::types;
 use super::budget::Budget;
 use super::declaration::Limits;
+use super::failure::LimitHit;
 use super::grants::Grants;
+use super::metrics::WorkerMetrics;
 use super::setup::Setup;
 use log::LogPort;
 use memory::MemoryCap;
+use metrics::MetricsPort;
 
 /// The data of one store.
 pub(in crate::plugin) struct State {
@@ -30,22 +40,57 @@ pub(in crate::plugin) struct State {
     pub(in crate::plugin) budget: Budget,
     pub(in crate::plugin) memory: MemoryCap,
     pub(in crate::plugin) phase: Phase,
+    plugin: Arc<str>,
     log: LogPort,
+    metrics: MetricsPort,
     grants: Arc<Grants>,
+    host_calls: u32,
+    host_calls_max: u32,
 }
 
 impl State {
-    pub(in crate::plugin) fn new(plugin: Arc<str>, budget: Budget, limits: &Limits, grants: Arc<Grants>) -> Self {
+    pub(in crate::plugin) fn new(
+        plugin: Arc<str>,
+        budget: Budget,
+        limits: &Limits,
+        grants: Arc<Grants>,
+        worker: Arc<WorkerMetrics>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
         Self {
             wasi: WasiCtx::builder().build(),
-            table: ResourceTable::new(),
+            table,
             budget,
             memory: MemoryCap::new(limits.memory_bytes),
             phase: Phase::Idle,
-            log: LogPort::new(plugin, limits.log_lines),
+            log: LogPort::new(plugin.clone(), limits.log_lines),
+            metrics: MetricsPort::new(plugin.clone(), worker, limits.metrics),
+            plugin,
             grants,
+            host_calls: 0,
+            host_calls_max: limits.host_calls,
         }
     }
+
+    /// Begins to count anew.
+    pub(in crate::plugin) fn forget_host_calls(&mut self) {
+        self.host_calls = 0;
+    }
+
+    /// Counts a call of the guest to the host. Those of `setup` have a bound of their own.
+    fn host_call(&mut self) -> wasmtime::Result<()> {
+        self.host_calls += 1;
+        if self.host_calls <= self.host_calls_max {
+            return Ok(());
+        }
+        let detail = format!("the guest made more than {} calls to the host in one of its own", self.host_calls_max);
+        Err(wasmtime::Error::new(LimitHit { name: "limits.host_calls", detail }))
+    }
+}
+
+fn not_granted(thing: &str, name: &str) -> String {
+    format!("this plugin is granted no {thing} `{name}`")
 }
 
 /// What the guest is doing, and so which imports have a meaning.

@@ -1,0 +1,176 @@
+//! Stores: values by key, in the memory of the process or on a Redis server, behind one interface.
+//!
+//! Both give the same answers; `tests` holds them to it. A key and a value have a largest size, a time to live is at least
+//! a millisecond, and no value is ever dropped to make room for another.
+
+mod memory;
+mod redis;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::memory::Memory;
+use self::redis::{Connection, Redis};
+
+/// A store of the configuration. What can be asked of it is asked of an [`OpenStore`].
+pub struct Store {
+    pub name: Arc<str>,
+    pub options: StoreOptions,
+    place: Place,
+}
+
+/// Where a store keeps its values.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreOptions {
+    /// In this process; keys and values with what it takes to keep them have `bytes_max` at most.
+    Memory { bytes_max: usize },
+    /// On a server; one operation takes `timeout` at most.
+    Redis { url: String, timeout: Duration },
+}
+
+/// What went wrong with one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    #[error("the store cannot be reached in time")]
+    Unavailable,
+    #[error("the store is full")]
+    OverQuota,
+    #[error("a key has more than {KEY_BYTES_MAX} bytes, or a value more than {VALUE_BYTES_MAX}")]
+    TooLarge,
+    #[error("the value is no whole number, or would grow beyond one")]
+    NotANumber,
+}
+
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the URL cannot be used: {0}")]
+    Url(String),
+}
+
+enum Place {
+    Memory(Arc<Memory>),
+    Redis(Arc<Redis>),
+}
+
+impl Store {
+    /// Makes the store; a server is connected to when it is first asked something.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn new(name: Arc<str>, options: StoreOptions) -> Result<Self, StoreError> {
+        let place = match &options {
+            StoreOptions::Memory { bytes_max } => Place::Memory(Arc::new(Memory::new(*bytes_max))),
+            StoreOptions::Redis { url, timeout } => Place::Redis(Arc::new(Redis::new(name.clone(), url, *timeout)?)),
+        };
+        Ok(Self { name, options, place })
+    }
+
+    /// Opens the store for the tasks of this thread's runtime, which must be tokio's.
+    pub fn open(&self) -> OpenStore {
+        match &self.place {
+            Place::Memory(memory) => OpenStore::Memory(memory.clone()),
+            Place::Redis(redis) => OpenStore::Redis(redis.connect()),
+        }
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.place {
+            Place::Memory(_) => "memory",
+            Place::Redis(_) => "redis",
+        };
+        f.debug_struct("Store").field("name", &self.name).field("place", &place).finish_non_exhaustive()
+    }
+}
+
+/// A store as the tasks of one runtime use it. In memory every operation is done at its first poll.
+pub enum OpenStore {
+    Memory(Arc<Memory>),
+    Redis(Connection),
+}
+
+impl OpenStore {
+    /// # Errors
+    /// Any [`StoreFault`], as with all operations.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreFault> {
+        check_key(key)?;
+        match self {
+            Self::Memory(memory) => Ok(memory.get(key, Instant::now())),
+            Self::Redis(connection) => connection.get(key).await,
+        }
+    }
+
+    /// Without a time to live the value stays until it is deleted.
+    pub async fn set(&self, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<(), StoreFault> {
+        check_key(key)?;
+        check_value(&value)?;
+        let ttl = ttl.map(within_bounds);
+        match self {
+            Self::Memory(memory) => memory.set(key, value, ttl, Instant::now()),
+            Self::Redis(connection) => connection.set(key, &value, ttl).await,
+        }
+    }
+
+    /// Whether there was a value.
+    pub async fn delete(&self, key: &str) -> Result<bool, StoreFault> {
+        check_key(key)?;
+        match self {
+            Self::Memory(memory) => Ok(memory.delete(key, Instant::now())),
+            Self::Redis(connection) => connection.delete(key).await,
+        }
+    }
+
+    /// Adds to a whole number kept as decimal text; an absent one is 0. The time to live counts from the first increment.
+    pub async fn increment(&self, key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, StoreFault> {
+        check_key(key)?;
+        let ttl = ttl.map(within_bounds);
+        match self {
+            Self::Memory(memory) => memory.increment(key, by, ttl, Instant::now()),
+            Self::Redis(connection) => connection.increment(key, by, ttl).await,
+        }
+    }
+
+    /// Sets the value if the present one is `expected`, in one step. Whether it did.
+    pub async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<bool, StoreFault> {
+        check_key(key)?;
+        check_value(expected.unwrap_or_default())?;
+        check_value(&value)?;
+        let ttl = ttl.map(within_bounds);
+        match self {
+            Self::Memory(memory) => memory.compare_and_set(key, expected, value, ttl, Instant::now()),
+            Self::Redis(connection) => connection.compare_and_set(key, expected, &value, ttl).await,
+        }
+    }
+}
+
+fn check_key(key: &str) -> Result<(), StoreFault> {
+    if key.len() > KEY_BYTES_MAX { Err(StoreFault::TooLarge) } else { Ok(()) }
+}
+
+fn check_value(value: &[u8]) -> Result<(), StoreFault> {
+    if value.len() > VALUE_BYTES_MAX { Err(StoreFault::TooLarge) } else { Ok(()) }
+}
+
+/// Redis takes no time to live of zero, and clocks do not count for ever.
+fn within_bounds(ttl: Duration) -> Duration {
+    ttl.clamp(TTL_MIN, TTL_MAX)
+}
+
+pub const KEY_BYTES_MAX: usize = 1 << 10;
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+const TTL_MIN: Duration = Duration::from_millis(1);
+const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
