@@ -57,6 +57,7 @@ impl Bench {
             instances: 8,
             reply_bytes: 1 << 20,
             log_lines: 100,
+            outbound_calls: 16,
             host_calls: 1000,
             handles: 1024,
             metrics: 64,

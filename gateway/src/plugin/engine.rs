@@ -17,6 +17,7 @@ use super::host::State;
 use super::library::Library;
 use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
+use crate::outbound::Trust;
 
 /// How the engine is set up; fixed for the life of the process.
 #[derive(Debug, Clone)]
@@ -40,6 +41,7 @@ pub struct Runtime {
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
     pub(super) metrics: Arc<GuestMetrics>,
+    trust: Trust,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
 }
@@ -58,8 +60,16 @@ impl Runtime {
         let library = Library::open(&options.state_dir, options.cache_bytes)?;
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
-        let metrics = GuestMetrics::new();
-        Ok(Self { engine, linker, library, compiler, clock, metrics, attachment_ids: AtomicU32::new(1) })
+        Ok(Self {
+            engine,
+            linker,
+            library,
+            compiler,
+            clock,
+            metrics: GuestMetrics::new(),
+            trust: Trust::default(),
+            attachment_ids: AtomicU32::new(1),
+        })
     }
 
     /// Components that were loaded before, and which of them served last.
@@ -67,9 +77,14 @@ impl Runtime {
         &self.library
     }
 
+    /// Whom the gateway's own requests believe.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone(), WorkerMetrics::new(self.metrics.clone()))
+        WorkerGate::new(self.clock.clone(), WorkerMetrics::new(self.metrics.clone()), self.trust.client())
     }
 
     /// What guests wrote for `/metrics` so far.

@@ -7,18 +7,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
 use super::metrics::WorkerMetrics;
+use crate::outbound::Client;
 
-/// What every pool of one worker shares: the permits of calls that run long, the clock, and what guests write for `/metrics`.
+/// What every pool of one worker shares: the permits of calls that run long, the clock, what guests write for `/metrics`,
+/// and the connections of their own requests.
 #[derive(Clone)]
 pub struct WorkerGate {
     pub(super) permits: Gate,
     pub(super) clock: Arc<Clock>,
     pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) outbound: Client,
 }
 
 impl WorkerGate {
-    pub(super) fn new(clock: Arc<Clock>, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { permits: Gate::new(LONG_CALLS_MAX), clock, metrics }
+    pub(super) fn new(clock: Arc<Clock>, metrics: Arc<WorkerMetrics>, outbound: Client) -> Self {
+        Self { permits: Gate::new(LONG_CALLS_MAX), clock, metrics, outbound }
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! A component that imports an interface it was not granted is refused when it is loaded, not when it calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use http::Uri;
 
 use super::failure::LoadError;
 use super::version::Version;
-use crate::resource::{Limiter, Secret, Store, Table};
+use crate::outbound::Reach;
+use crate::resource::{KeySet, Limiter, Secret, Store, Table};
 
 /// The rights of one declaration. `log`, `metrics`, `clock` and `crypto` reach nothing of anybody else's and are everybody's.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub struct Grants {
     pub tables: Named<Table>,
     pub limiters: Named<Limiter>,
     pub secrets: BTreeMap<Arc<str>, SecretGrant>,
+    pub key_sets: Named<KeySet>,
+    pub http: Option<HttpGrant>,
 }
 
 /// Resources by the names that guests open them by.
@@ -31,6 +36,18 @@ pub struct SecretGrant {
     is_revealed: Arc<AtomicBool>,
 }
 
+/// The origins that guests may send requests to (RFC 6454).
+#[derive(Debug)]
+pub struct HttpGrant {
+    /// `scheme://host[:port]`, in lower case and without the scheme's own port.
+    origins: BTreeSet<Box<str>>,
+    pub(super) reach: Reach,
+    under_way: AtomicUsize,
+}
+
+/// A request that is under way, for as long as it is.
+pub(super) struct UnderWay<'g>(&'g AtomicUsize);
+
 impl Grants {
     /// Whether guests may import this interface of the WIT package, by its name without package and version.
     pub fn admits(&self, interface: &str) -> bool {
@@ -39,6 +56,8 @@ impl Grants {
             "tables" => !self.tables.is_empty(),
             "secrets" => !self.secrets.is_empty(),
             "rate-limit" => !self.limiters.is_empty(),
+            "jwt" => !self.key_sets.is_empty(),
+            "http" => self.http.is_some(),
             other => EVERYBODYS.contains(&other),
         }
     }
@@ -59,6 +78,11 @@ impl Grants {
         same(&self.stores, &other.stores, Arc::ptr_eq)
             && same(&self.tables, &other.tables, Arc::ptr_eq)
             && same(&self.limiters, &other.limiters, Arc::ptr_eq)
+            && same(&self.key_sets, &other.key_sets, Arc::ptr_eq)
+            && match (&self.http, &other.http) {
+                (Some(one), Some(other)) => one.origins == other.origins && one.reach == other.reach,
+                (one, other) => one.is_none() && other.is_none(),
+            }
             && same(&self.secrets, &other.secrets, |one, other| {
                 Arc::ptr_eq(&one.secret, &other.secret) && one.may_reveal == other.may_reveal
             })
@@ -73,6 +97,40 @@ impl SecretGrant {
     /// Whether this is the first time that a guest of the declaration reads the secret.
     pub(super) fn is_first_reveal(&self) -> bool {
         !self.is_revealed.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl HttpGrant {
+    /// Origins in the one form that is compared: `scheme://host[:port]`, in lower case, without the scheme's own port.
+    pub fn new(origins: impl IntoIterator<Item = Box<str>>, reach: Reach) -> Self {
+        Self { origins: origins.into_iter().collect(), reach, under_way: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn admits(&self, url: &Uri) -> bool {
+        let (Some(scheme), Some(host)) = (url.scheme_str(), url.host()) else { return false };
+        let own_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return false,
+        };
+        let mut origin = format!("{scheme}://{}", host.to_ascii_lowercase());
+        if let Some(port) = url.port_u16().filter(|port| *port != own_port) {
+            origin.push_str(&format!(":{port}"));
+        }
+        self.origins.contains(origin.as_str())
+    }
+
+    /// Counts a request in; `None` when as many are under way as may.
+    pub(super) fn begin(&self) -> Option<UnderWay<'_>> {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay(&self.under_way);
+        (before < UNDER_WAY_MAX).then_some(under_way)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -91,6 +149,8 @@ fn grant_for(interface: &str) -> Option<Grant> {
         "tables" => ("tables", "table"),
         "secrets" => ("secrets", "secret"),
         "rate-limit" => ("limiters", "limiter"),
+        "jwt" => ("key_sets", "key set"),
+        "http" => ("http", "origin"),
         _ => return None,
     };
     Some(Grant { key, thing })
@@ -102,6 +162,9 @@ pub struct Grant {
     pub key: &'static str,
     pub thing: &'static str,
 }
+
+/// Requests that the guests of one declaration may have under way, over all workers.
+const UNDER_WAY_MAX: usize = 256;
 
 /// Interfaces that need no grant.
 const EVERYBODYS: [&str; 7] = ["types", "setup", "exchange", "log", "metrics", "clock", "crypto"];
@@ -134,6 +197,42 @@ mod tests {
         let stores = with_store(store());
         assert!(stores.admits("kv"));
         assert!(!guarded[1..].iter().any(|interface| stores.admits(interface)));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let origins = ["https://a.example", "http://b.example:8080", "https://[2001:db8::1]:8443"];
+        let grant = HttpGrant::new(origins.map(Box::from), Reach::Public);
+        let admits = |url: &str| url.parse().is_ok_and(|url| grant.admits(&url));
+        for url in
+            ["https://a.example", "https://A.Example:443/x?y", "http://b.example:8080/", "https://[2001:db8::1]:8443/"]
+        {
+            assert!(admits(url), "{url}");
+        }
+        for url in [
+            "http://a.example/",
+            "https://a.example:8443/",
+            "https://a.example.evil.example/",
+            "https://evil.example/a.example",
+            "https://a.example./",
+            "http://b.example/",
+            "ftp://a.example/",
+            "/a.example",
+            "a.example",
+            "https:///a.example",
+        ] {
+            assert!(!admits(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn so_many_requests_are_under_way_at_a_time() {
+        let grant = HttpGrant::new([], Reach::Public);
+        let mut all: Vec<_> = (0..UNDER_WAY_MAX).map(|_| grant.begin().unwrap()).collect();
+        assert!(grant.begin().is_none() && grant.begin().is_none());
+        all.pop();
+        let _one = grant.begin().unwrap();
+        assert!(grant.begin().is_none());
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Instance {
     ) -> Result<Self, Failure> {
         let Declaration { name, version, limits, grants, .. } = declaration;
         let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(name.clone(), budget, limits, grants.clone(), gate.metrics.clone());
+        let state = State::new(name.clone(), budget, limits, grants.clone(), gate);
         let mut store = Store::new(version.instance_pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.reply_bytes);
@@ -164,7 +164,7 @@ impl Instance {
 fn begin(store: &mut Store<State>, bounds: Bounds) {
     let state = store.data_mut();
     state.budget.start(bounds.ticks);
-    state.forget_host_calls();
+    state.begin(bounds.timeout);
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 

@@ -59,7 +59,7 @@ pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use gate::WorkerGate;
-pub use grants::{Grant, Grants, Named, SecretGrant};
+pub use grants::{Grant, Grants, HttpGrant, Named, SecretGrant};
 pub use host::View;
 pub use library::{Library, LibraryError};
 pub use metrics::{GuestMetric, GuestReadings, GuestValue};

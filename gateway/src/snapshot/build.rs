@@ -28,7 +28,8 @@ pub enum BuildError {
 pub async fn build(config: &Config, previous: Option<&Snapshot>, runtime: &Runtime) -> Result<Snapshot, BuildError> {
     let mut faults = Vec::new();
     let router = routes::router(config, &mut faults);
-    let resources = Resources::open(config, previous.map(|previous| &previous.resources), &mut faults);
+    let resources =
+        Resources::open(config, previous.map(|previous| &previous.resources), runtime.trust(), &mut faults).await;
     let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(&mut faults).await;
     let routes = routes::routes(config, &mut plugins, &mut faults).await;

@@ -72,7 +72,7 @@ impl<'b> Plugins<'b> {
             .collect();
         for (name, raw) in &self.config.plugins {
             let declared = self.version(raw, &mut versions).await.and_then(|version| {
-                let grants = self.resources.grants(&raw.grants);
+                let grants = self.resources.grants(&raw.grants, self.runtime.trust());
                 grants.check(&version)?;
                 Ok(self.declaration(name, raw, version, grants))
             });
@@ -184,6 +184,7 @@ impl<'b> Plugins<'b> {
             reply_bytes: raw.limits.reply.in_memory(),
             log_lines: raw.limits.log_lines,
             host_calls: raw.limits.host_calls,
+            outbound_calls: raw.limits.outbound_calls,
             handles: raw.limits.handles as usize,
             metrics: raw.limits.metrics,
         };

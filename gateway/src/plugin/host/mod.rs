@@ -13,21 +13,25 @@ mod kv;
 mod tables;
 mod secrets;
 mod rate_limit;
+mod http;
+mod jwt;
 mod memory;
 
 pub use exchange::View;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use self::http::HttpPort;
 use super::bindings::witgate::plugin::types;
 use super::budget::Budget;
 use super::declaration::Limits;
 use super::failure::LimitHit;
+use super::gate::WorkerGate;
 use super::grants::Grants;
-use super::metrics::WorkerMetrics;
 use super::setup::Setup;
 use log::LogPort;
 use memory::MemoryCap;
@@ -43,6 +47,8 @@ pub(in crate::plugin) struct State {
     plugin: Arc<str>,
     log: LogPort,
     metrics: MetricsPort,
+    /// For plugins that may send requests.
+    http: Option<HttpPort>,
     grants: Arc<Grants>,
     host_calls: u32,
     host_calls_max: u32,
@@ -54,7 +60,7 @@ impl State {
         budget: Budget,
         limits: &Limits,
         grants: Arc<Grants>,
-        worker: Arc<WorkerMetrics>,
+        gate: &WorkerGate,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -65,7 +71,8 @@ impl State {
             memory: MemoryCap::new(limits.memory_bytes),
             phase: Phase::Idle,
             log: LogPort::new(plugin.clone(), limits.log_lines),
-            metrics: MetricsPort::new(plugin.clone(), worker, limits.metrics),
+            metrics: MetricsPort::new(plugin.clone(), gate.metrics.clone(), limits.metrics),
+            http: grants.http.is_some().then(|| HttpPort::new(gate.outbound.clone(), limits)),
             plugin,
             grants,
             host_calls: 0,
@@ -73,9 +80,12 @@ impl State {
         }
     }
 
-    /// Begins to count anew.
-    pub(in crate::plugin) fn forget_host_calls(&mut self) {
+    /// Begins to count anew: a call has begun, and may take so long by the clock on the wall.
+    pub(in crate::plugin) fn begin(&mut self, timeout: Duration) {
         self.host_calls = 0;
+        if let Some(http) = &mut self.http {
+            http.begin(timeout);
+        }
     }
 
     /// Counts a call of the guest to the host. Those of `setup` have a bound of their own.

@@ -19,16 +19,17 @@ use super::algorithm::SecretAlgorithm;
 use super::document::{DOCUMENT_BYTES_MAX, DocumentError, Keys, Secrets};
 use super::verifier::{Rules, RulesError, Shared, Verifier};
 use crate::outbound::{Fetch, FetchError, Fetched, Fetcher, Trust};
+use crate::resource::Secret;
 
 /// Where keys come from.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum KeySetSource {
     /// A JWK Set, looked at every two seconds.
     File(PathBuf),
     /// A JWK Set, fetched again when it is as old as `refresh`.
     Url { url: Uri, refresh: Duration },
     /// One key that both sides hold.
-    Secret { secret: Vec<u8>, algorithm: SecretAlgorithm },
+    Secret { secret: Arc<Secret>, algorithm: SecretAlgorithm },
 }
 
 /// Why there is no key set.
@@ -93,6 +94,19 @@ enum LoadError {
     Document(String, DocumentError),
 }
 
+impl KeySetSource {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Url { url, refresh }, Self::Url { url: other, refresh: every }) => url == other && refresh == every,
+            (Self::Secret { secret, algorithm }, Self::Secret { secret: other, algorithm: by }) => {
+                Arc::ptr_eq(secret, other) && algorithm == by
+            }
+            _ => false,
+        }
+    }
+}
+
 impl KeySet {
     /// Opens a set. A file must be there and good; a URL may come later, and is waited for a moment.
     ///
@@ -116,8 +130,10 @@ impl KeySet {
         });
         let from = match source {
             KeySetSource::Secret { secret, algorithm } => {
-                let keys = Keys::secret(&secret, algorithm);
-                let keys = keys.map_err(|error| KeySetError(LoadError::Document("the secret".to_owned(), error)))?;
+                let keys = Keys::secret(secret.expose(), algorithm);
+                let keys = keys.map_err(|error| {
+                    KeySetError(LoadError::Document(format!("the secret `{}`", secret.name), error))
+                })?;
                 set.adopt(keys);
                 return Ok(set);
             }
@@ -142,7 +158,7 @@ impl KeySet {
 
     /// Whether it comes from there, so that a new snapshot may keep it.
     pub fn is_from(&self, source: &KeySetSource) -> bool {
-        self.source == *source
+        self.source.is_same(source)
     }
 
     /// A verifier by these rules.
@@ -325,17 +341,6 @@ impl Drop for KeySet {
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet").field("name", &self.name).field("source", &self.source).finish_non_exhaustive()
-    }
-}
-
-/// Without the secret.
-impl fmt::Debug for KeySetSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Url { url, refresh } => f.debug_tuple("Url").field(url).field(refresh).finish(),
-            Self::Secret { algorithm, .. } => f.debug_tuple("Secret").field(algorithm).finish(),
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use self::signer::{ALGORITHMS, Signer, base64, key_set};
 use super::document::{DocumentError, Keys, Secrets};
 use super::{Algorithm, KeySet, KeySetSource, Refusal, Rules, RulesError, SecretAlgorithm};
 use crate::outbound::Trust;
+use crate::resource::Secret;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -301,7 +302,8 @@ async fn claims_are_judged_by_the_rules() {
 #[tokio::test]
 async fn a_secret_serves_whatever_key_a_token_names() {
     let secret = [7; 32];
-    let source = KeySetSource::Secret { secret: secret.to_vec(), algorithm: SecretAlgorithm::Hs256 };
+    let named = Arc::new(Secret::new("key".into(), &secret).unwrap());
+    let source = KeySetSource::Secret { secret: named, algorithm: SecretAlgorithm::Hs256 };
     let set = KeySet::open("internal".into(), source, &Trust::default()).await.unwrap();
     let mut verifier = set.verifier(Rules::default()).unwrap();
     let signer = Signer::of_secret(&secret);
