@@ -2,8 +2,14 @@
 //! [`Host`] of the running test. Which host that is, and what it answers, is `test`'s.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use crate::bindings::imports::witgate::plugin::{exchange, log, setup};
+pub(crate) use crate::bindings::imports::witgate::plugin::{
+    clock, crypto, exchange, kv, log, metrics, rate_limit, secrets, setup, tables,
+};
 
+#[cfg(not(target_arch = "wasm32"))]
+mod capabilities;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use capabilities::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::*;
 
@@ -37,6 +43,7 @@ mod native {
         fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn listener(&self) -> String;
         fn write(&self, level: log::Level, message: &str);
+        fn capabilities(&self) -> &dyn super::Capabilities;
     }
 
     thread_local! {
@@ -59,7 +66,7 @@ mod native {
         HOST.with_borrow(Clone::clone)
     }
 
-    fn host() -> Rc<dyn Host> {
+    pub(crate) fn host() -> Rc<dyn Host> {
         current().expect("this call needs a gateway: natively, run the plugin in a `witgate_plugin::test::Harness`")
     }
 

@@ -51,7 +51,8 @@
 //! # Code map, in reading order
 //!
 //! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`] and [`Reply`] what
-//! an author holds. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
+//! an author holds. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`] and [`rate_limit`] are what else the
+//! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
 #![deny(missing_docs)]
@@ -69,7 +70,15 @@ mod values;
 mod reply;
 
 mod error;
+
 pub mod log;
+pub mod metrics;
+pub mod clock;
+pub mod crypto;
+pub mod kv;
+pub mod table;
+pub mod secret;
+pub mod rate_limit;
 
 #[doc(hidden)]
 pub mod glue;

@@ -83,13 +83,16 @@ mod tests {
         let both = ["lifecycle", "request-hook", "response-hook"].as_slice();
         let request = ["lifecycle", "request-hook"].as_slice();
         let expected = [
+            ("caps", request),
             ("flood", request),
             ("hog", request),
+            ("kv", request),
             ("no-world", &[]),
             ("probe", both),
             ("reply", request),
             ("spin", request),
             ("stamp", both),
+            ("storm", request),
             ("trap", both),
         ];
         assert!(guests().eq(expected.map(|(name, _)| name)), "the table lists every guest");
@@ -101,12 +104,22 @@ mod tests {
 
     #[test]
     fn a_component_imports_what_it_uses() {
-        let allowed = ["types", "setup", "exchange", "log"].map(ours);
+        // What a guest does not use of the SDK leaves no import behind.
+        let capabilities = |name| match name {
+            "kv" => ["kv"].as_slice(),
+            "caps" => &["clock", "crypto", "metrics", "rate-limit", "secrets", "tables"],
+            "storm" => &["clock", "kv"],
+            _ => &[],
+        };
         for name in guests() {
             let imports = outline(name).imports;
+            let known = ["types", "setup", "exchange", "log"].iter().chain(capabilities(name)).map(|name| ours(name));
+            let known: BTreeSet<_> = known.collect();
             let strange: Vec<_> =
-                imports.iter().filter(|import| !allowed.contains(import) && !import.starts_with("wasi:")).collect();
+                imports.iter().filter(|import| !known.contains(*import) && !import.starts_with("wasi:")).collect();
             assert!(strange.is_empty(), "{name} imports {strange:?}");
+            let missing = capabilities(name).iter().find(|name| !imports.contains(&ours(name)));
+            assert_eq!(missing, None, "{name} imports what it uses");
         }
         assert!(outline("probe").imports.contains(&ours("exchange")));
         assert!(!outline("reply").imports.contains(&ours("exchange")));

@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::grants::Grants;
 use super::message::{TestRequest, TestResponse, raw_values};
 use crate::Origin;
-use crate::host::{Host, Want, log::Level};
+use crate::host::{Capabilities, Host, Want, log::Level};
 use crate::wire::{self, Value};
 
 /// What a plugin asked for through [`Setup`](crate::Setup). Names are in the order of asking, those of headers in lower case.
@@ -54,12 +55,21 @@ pub(super) struct TestGateway {
     owned_headers: RefCell<Vec<String>>,
     may_fail_open: Cell<bool>,
     log: RefCell<Vec<LogLine>>,
+    grants: Grants,
     /// The messages of the running exchange, for the calls of `exchange`.
     request: RefCell<TestRequest>,
     response_headers: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
 impl TestGateway {
+    pub(super) fn with(grants: Grants) -> Self {
+        TestGateway { grants, ..TestGateway::default() }
+    }
+
+    pub(super) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     pub(super) fn asked(&self) -> Asked {
         let mut asked = Asked {
             owned_headers: self.owned_headers.borrow().clone(),
@@ -180,6 +190,10 @@ impl Host for TestGateway {
 
     fn write(&self, level: Level, message: &str) {
         self.log.borrow_mut().push(LogLine { level, message: message.to_owned() });
+    }
+
+    fn capabilities(&self) -> &dyn Capabilities {
+        &self.grants
     }
 }
 

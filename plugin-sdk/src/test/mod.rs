@@ -37,6 +37,7 @@
 
 mod edit;
 mod gateway;
+mod grants;
 mod message;
 
 use std::marker::PhantomData;
@@ -46,6 +47,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use serde_json::json;
 
 pub use self::gateway::{Asked, LogLine};
+pub use self::grants::Grants;
 pub use self::message::{TestRequest, TestResponse};
 pub use crate::host::log::Level;
 
@@ -89,10 +91,19 @@ impl<P: Exported> Harness<P> {
     ///
     /// What the plugin refuses its configuration for, or what kept it from being decoded, as the operator reads it.
     pub fn new(config: serde_json::Value) -> Result<Self, Error> {
+        Self::granted(Grants::new(), config)
+    }
+
+    /// Configure an attachment of a plugin that is granted something.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn granted(grants: Grants, config: serde_json::Value) -> Result<Self, Error> {
         // Numbers are never used twice, because tests on one thread share the plugin's attachments.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let attachment = NEXT.fetch_add(1, Ordering::Relaxed);
-        let gateway = Rc::new(TestGateway::default());
+        let gateway = Rc::new(TestGateway::with(grants));
         host::enter(gateway.clone(), || glue::configure::<P>(attachment, &config.to_string())).map_err(Error::new)?;
         Ok(Harness { attachment, gateway, exchange: Exchange::default(), plugin: PhantomData })
     }
