@@ -88,12 +88,14 @@ mod tests {
             ("hog", request),
             ("kv", request),
             ("no-world", &[]),
+            ("outbound", request),
             ("probe", both),
             ("reply", request),
             ("spin", request),
             ("stamp", both),
             ("storm", request),
             ("trap", both),
+            ("verify", request),
         ];
         assert!(guests().eq(expected.map(|(name, _)| name)), "the table lists every guest");
         for (name, hooks) in expected {
@@ -109,6 +111,8 @@ mod tests {
             "kv" => ["kv"].as_slice(),
             "caps" => &["clock", "crypto", "metrics", "rate-limit", "secrets", "tables"],
             "storm" => &["clock", "kv"],
+            "outbound" => &["http"],
+            "verify" => &["jwt"],
             _ => &[],
         };
         for name in guests() {

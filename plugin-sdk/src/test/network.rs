@@ -61,11 +61,7 @@ impl Grants {
     /// # Ok::<(), witgate_plugin::Error>(())
     /// ```
     #[must_use]
-    pub fn origin(
-        mut self,
-        origin: &str,
-        answer: impl Fn(&Request) -> Result<Response, SendError> + 'static,
-    ) -> Self {
+    pub fn origin(mut self, origin: &str, answer: impl Fn(&Request) -> Result<Response, SendError> + 'static) -> Self {
         self.network.origins.insert(origin.to_owned(), Rc::new(answer));
         self
     }
@@ -157,7 +153,8 @@ fn judge(claims: &Value, rules: &Rules, now: u64) -> Result<(), JwtError> {
     if claims["exp"].as_f64().is_some_and(|expires| now >= expires + leeway) {
         return Err(JwtError::Expired);
     }
-    let is_one_of = |value: &Value, names: &[String]| value.as_str().is_some_and(|text| names.iter().any(|n| n == text));
+    let is_one_of =
+        |value: &Value, names: &[String]| value.as_str().is_some_and(|text| names.iter().any(|n| n == text));
     if !rules.issuers.is_empty() && !is_one_of(&claims["iss"], &rules.issuers) {
         return Err(JwtError::Issuer);
     }
