@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Client, Config, Gateway, Response, Upstream, guest, http};
+use harness::{Client, Config, Gateway, Response, Tls, Upstream, guest, http};
 
 use crate::GATEWAY;
 
@@ -276,4 +276,21 @@ async fn a_plugin_sends_nothing_while_it_is_configured() {
     let refusal = GATEWAY.fails(config).await;
     assert_eq!(refusal.code, 4, "{refusal:?}");
     assert!(refusal.stderr.contains("`http` may not be used in `configure`"), "{}", refusal.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_https_origin_must_be_vouched_for() {
+    let origin = Upstream::echo().await;
+    let (tls, stranger) = (Tls::before(&origin).await, Tls::before(&origin).await);
+    for (trusted, reason) in [(&tls, None), (&stranger, Some("Unavailable"))] {
+        let grants = format!("http: ['{}'], private_addresses: true", tls.origin());
+        let gateway = GATEWAY.trusting(trusted.authority()).start(config(&origin, &grants, "")).await;
+        let answer = send(&mut gateway.client().await, &format!("GET {}/", tls.origin()), &[]).await;
+        match reason {
+            None => assert_eq!((answer.status, answer.field("x-status")), (200, Some("200"))),
+            Some(reason) => assert_eq!(answer.text(), reason),
+        }
+    }
+    let seen = origin.requests();
+    assert_eq!((seen.len(), seen[0].fields.get("host")), (1, tls.origin().strip_prefix("https://")));
 }

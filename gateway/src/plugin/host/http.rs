@@ -79,8 +79,9 @@ impl Host for State {
 fn read(request: OutboundRequest) -> Option<Request<Bytes>> {
     let url: Uri = request.url.parse().ok()?;
     let authority = url.authority()?;
-    // `user@host` reads as one host to some and as another to others (RFC 9110 §4.2.4).
-    if url.scheme().is_none() || authority.as_str().contains('@') || authority.as_str().ends_with(':') {
+    // `user@host` reads as one host to some and as another to others (RFC 9110 §4.2.4), and a port that is none as the scheme's own.
+    let has_port = authority.as_str().len() > authority.host().len();
+    if url.scheme().is_none() || authority.as_str().contains('@') || has_port && authority.port_u16().is_none() {
         return None;
     }
     let method = Method::from_bytes(request.method.as_bytes()).ok().filter(|method| *method != Method::CONNECT)?;
