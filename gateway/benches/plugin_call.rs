@@ -7,12 +7,13 @@ mod support;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 use support::{Bench, stamp};
 use witgate::plugin::types::{Origin, RequestHead, ResponseHead};
-use witgate::plugin::{Attachment, Isolation, Pool};
+use witgate::plugin::{Attachment, Failure, GuestTime, Isolation, Lease, Pool};
 
 fn plugin_call(criterion: &mut Criterion) {
     let bench = Bench::new();
@@ -50,13 +51,35 @@ fn heads() -> [(&'static str, Values); 6] {
 }
 
 fn request(bench: &Bench, (pool, attachment): &(Rc<Pool>, Arc<Attachment>), values: Values) {
-    let call = pool.on_request(attachment, RequestHead { values }, None);
-    black_box(bench.tokio.block_on(call).expect("a verdict"));
+    let verdict = bench.tokio.block_on(async {
+        let mut lease = pool.check_out(attachment).await?;
+        let verdict = lease.on_request(attachment, RequestHead { values }, None, &time()).await?;
+        give_back(pool, lease).await;
+        Ok::<_, Failure>(verdict)
+    });
+    black_box(verdict.expect("a verdict"));
 }
 
 fn response(bench: &Bench, (pool, attachment): &(Rc<Pool>, Arc<Attachment>)) {
     let head = ResponseHead { status: 200, origin: Origin::Upstream, values: None, kept: None };
-    black_box(bench.tokio.block_on(pool.on_response(attachment, head, None)).expect("a verdict"));
+    let verdict = bench.tokio.block_on(async {
+        let mut lease = pool.check_out(attachment).await?;
+        let verdict = lease.on_response(attachment, head, None, &time()).await?;
+        give_back(pool, lease).await;
+        Ok::<_, Failure>(verdict)
+    });
+    black_box(verdict.expect("a verdict"));
+}
+
+/// As the filter does: an instance of one request serves no other.
+async fn give_back(pool: &Pool, lease: Lease) {
+    if pool.declaration().isolation == Isolation::Shared {
+        lease.check_in().await;
+    }
+}
+
+fn time() -> GuestTime {
+    GuestTime::new(Duration::from_secs(1))
 }
 
 criterion_group!(benches, plugin_call);

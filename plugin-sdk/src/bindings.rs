@@ -41,3 +41,59 @@ pub mod response_hook {
         with: { "witgate:plugin/types@0.1.0": crate::bindings::imports::witgate::plugin::types },
     });
 }
+
+pub mod request_body {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-request-body",
+        pub_export_macro: true,
+        export_macro_name: "export_request_body",
+        default_bindings_module: "witgate_plugin::bindings::request_body",
+        with: {
+            "witgate:plugin/types@0.1.0": crate::bindings::imports::witgate::plugin::types,
+            "witgate:plugin/body-types@0.1.0": crate::bindings::imports::witgate::plugin::body_types,
+        },
+    });
+}
+
+pub mod response_body {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-response-body",
+        pub_export_macro: true,
+        export_macro_name: "export_response_body",
+        default_bindings_module: "witgate_plugin::bindings::response_body",
+        with: {
+            "witgate:plugin/types@0.1.0": crate::bindings::imports::witgate::plugin::types,
+            "witgate:plugin/body-types@0.1.0": crate::bindings::imports::witgate::plugin::body_types,
+        },
+    });
+}
+
+pub mod whole_request {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-whole-request",
+        pub_export_macro: true,
+        export_macro_name: "export_whole_request",
+        default_bindings_module: "witgate_plugin::bindings::whole_request",
+        with: {
+            "witgate:plugin/types@0.1.0": crate::bindings::imports::witgate::plugin::types,
+            "witgate:plugin/body-types@0.1.0": crate::bindings::imports::witgate::plugin::body_types,
+        },
+    });
+}
+
+pub mod whole_response {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-whole-response",
+        pub_export_macro: true,
+        export_macro_name: "export_whole_response",
+        default_bindings_module: "witgate_plugin::bindings::whole_response",
+        with: {
+            "witgate:plugin/types@0.1.0": crate::bindings::imports::witgate::plugin::types,
+            "witgate:plugin/body-types@0.1.0": crate::bindings::imports::witgate::plugin::body_types,
+        },
+    });
+}

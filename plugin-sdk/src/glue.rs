@@ -4,8 +4,10 @@
 use std::mem;
 
 use crate::error::decode;
-use crate::wire::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
-use crate::{Exported, Request, Response, Setup, Verdict};
+use crate::wire::{
+    RequestHead, RequestVerdict, ResponseHead, ResponseVerdict, WholeRequestVerdict, WholeResponseVerdict,
+};
+use crate::{Body, Exported, Request, Response, Setup, Transform, Verdict};
 
 /// The attachments that this instance serves, in the order of the gateway's numbers. A gateway has a handful or some hundred of a
 /// plugin, so halving a sorted list beats a hash table, and new numbers are mostly the largest.
@@ -85,14 +87,53 @@ pub(crate) fn on_response<P: Exported>(attachment: u32, head: ResponseHead) -> R
     })
 }
 
+pub(crate) fn open_request_body<P: Exported>(attachment: u32, head: RequestHead) -> Option<Box<dyn Transform>> {
+    P::attachments().with_borrow(|all| all.get(attachment).on_request_body(&Request::new(&head)))
+}
+
+pub(crate) fn open_response_body<P: Exported>(attachment: u32, head: ResponseHead) -> Option<Box<dyn Transform>> {
+    P::attachments().with_borrow(|all| all.get(attachment).on_response_body(&Response::new(&head)))
+}
+
+pub(crate) fn on_whole_request<P: Exported>(attachment: u32, head: RequestHead, body: &[u8]) -> WholeRequestVerdict {
+    P::attachments().with_borrow(|all| {
+        let mut request = Request::new(&head);
+        let mut body = Body::new(body);
+        match all.get(attachment).on_whole_request(&mut request, &mut body) {
+            Verdict::Next => WholeRequestVerdict::Next((request.into_edits(), body.into_replaced())),
+            Verdict::Respond(reply) => WholeRequestVerdict::Respond(reply.into_wire()),
+        }
+    })
+}
+
+pub(crate) fn on_whole_response<P: Exported>(attachment: u32, head: ResponseHead, body: &[u8]) -> WholeResponseVerdict {
+    P::attachments().with_borrow(|all| {
+        let mut response = Response::new(&head);
+        let mut body = Body::new(body);
+        match all.get(attachment).on_whole_response(&mut response, &mut body) {
+            Verdict::Next => WholeResponseVerdict::Next((response.into_edits(), body.into_replaced())),
+            Verdict::Respond(reply) => WholeResponseVerdict::Respond(reply.into_wire()),
+        }
+    })
+}
+
 /// The traits that the generated exports call, for every plugin. They are linked only where `export_plugin!` exports them.
 #[cfg(target_arch = "wasm32")]
 mod exports {
+    use std::cell::RefCell;
     use std::sync::Once;
 
-    use crate::Exported;
-    use crate::bindings::{lifecycle, request_hook, response_hook};
-    use crate::wire::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
+    use crate::bindings::{
+        lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
+    };
+    use crate::wire::{
+        End, RequestHead, RequestVerdict, ResponseHead, ResponseVerdict, Step, WholeRequestVerdict,
+        WholeResponseVerdict,
+    };
+    use crate::{Exported, Transform};
+
+    /// A transform behind the handle that the gateway holds.
+    pub struct Running(RefCell<Box<dyn Transform>>);
 
     impl<P: Exported> lifecycle::exports::witgate::plugin::lifecycle::Guest for P {
         fn configure(attachment: u32, config: String) -> Result<(), String> {
@@ -114,6 +155,64 @@ mod exports {
     impl<P: Exported> response_hook::exports::witgate::plugin::response_hook::Guest for P {
         fn on_response(attachment: u32, head: ResponseHead) -> ResponseVerdict {
             super::on_response::<P>(attachment, head)
+        }
+    }
+
+    impl<P: Exported> request_body::exports::witgate::plugin::request_body::Guest for P {
+        type Transform = Running;
+
+        fn open(
+            attachment: u32,
+            head: RequestHead,
+        ) -> Option<request_body::exports::witgate::plugin::request_body::Transform> {
+            let transform = super::open_request_body::<P>(attachment, head)?;
+            Some(request_body::exports::witgate::plugin::request_body::Transform::new(Running(RefCell::new(transform))))
+        }
+    }
+
+    impl request_body::exports::witgate::plugin::request_body::GuestTransform for Running {
+        fn chunk(&self, data: Vec<u8>) -> Step {
+            self.0.borrow_mut().chunk(&data).into_wire()
+        }
+
+        fn finish(&self) -> End {
+            self.0.borrow_mut().finish().into_wire()
+        }
+    }
+
+    impl<P: Exported> response_body::exports::witgate::plugin::response_body::Guest for P {
+        type Transform = Running;
+
+        fn open(
+            attachment: u32,
+            head: ResponseHead,
+        ) -> Option<response_body::exports::witgate::plugin::response_body::Transform> {
+            let transform = super::open_response_body::<P>(attachment, head)?;
+            Some(response_body::exports::witgate::plugin::response_body::Transform::new(Running(RefCell::new(
+                transform,
+            ))))
+        }
+    }
+
+    impl response_body::exports::witgate::plugin::response_body::GuestTransform for Running {
+        fn chunk(&self, data: Vec<u8>) -> Step {
+            self.0.borrow_mut().chunk(&data).into_wire()
+        }
+
+        fn finish(&self) -> End {
+            self.0.borrow_mut().finish().into_wire()
+        }
+    }
+
+    impl<P: Exported> whole_request::exports::witgate::plugin::whole_request::Guest for P {
+        fn on_request(attachment: u32, head: RequestHead, body: Vec<u8>) -> WholeRequestVerdict {
+            super::on_whole_request::<P>(attachment, head, &body)
+        }
+    }
+
+    impl<P: Exported> whole_response::exports::witgate::plugin::whole_response::Guest for P {
+        fn on_response(attachment: u32, head: ResponseHead, body: Vec<u8>) -> WholeResponseVerdict {
+            super::on_whole_response::<P>(attachment, head, &body)
         }
     }
 

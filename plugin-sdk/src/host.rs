@@ -42,6 +42,8 @@ mod native {
     pub(crate) trait Host {
         fn want(&self, want: Want) -> u16;
         fn own_header(&self, name: &str);
+        fn buffer_request(&self, bytes_max: u32);
+        fn buffer_response(&self, bytes_max: u32);
         fn may_fail_open(&self);
         fn request_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
@@ -112,6 +114,12 @@ mod native {
         }
         pub(crate) fn own_header(name: &str) {
             host().own_header(name);
+        }
+        pub(crate) fn buffer_request(bytes_max: u32) {
+            host().buffer_request(bytes_max);
+        }
+        pub(crate) fn buffer_response(bytes_max: u32) {
+            host().buffer_response(bytes_max);
         }
         pub(crate) fn may_fail_open() {
             host().may_fail_open();

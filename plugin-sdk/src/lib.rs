@@ -1,6 +1,6 @@
 //! Write Witgate plugins in Rust.
 //!
-//! A plugin is a type with a configuration and up to two hooks. This one stamps a header on every request:
+//! A plugin is a type with a configuration and some hooks. This one stamps a header on every request:
 //!
 //! ```
 //! use serde::Deserialize;
@@ -51,7 +51,7 @@
 //! # Code map, in reading order
 //!
 //! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`] and [`Reply`] what
-//! an author holds. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
@@ -68,6 +68,8 @@ mod response;
 mod values;
 
 mod reply;
+
+mod body;
 
 mod error;
 
@@ -97,6 +99,7 @@ pub mod bindings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod test;
 
+pub use body::{Body, End, Step, Transform};
 pub use error::Error;
 pub use headers::HeaderEdits;
 pub use plugin::{Exported, Hooks, Plugin};

@@ -6,7 +6,7 @@ use std::thread::LocalKey;
 use serde::de::DeserializeOwned;
 
 use crate::glue::Attachments;
-use crate::{Error, Request, Response, Setup, Verdict};
+use crate::{Body, Error, Request, Response, Setup, Transform, Verdict};
 
 /// A plugin: one value of `Self` for each attachment, that is, for each use of the plugin on a route with a configuration.
 ///
@@ -57,6 +57,46 @@ pub trait Plugin: Sized + 'static {
         let _ = response;
         Verdict::Next
     }
+
+    /// See and change the body of a request while it passes to the upstream: give a [`Transform`] that gets it piece by piece,
+    /// or `None` to let this one pass untouched, at no further cost. The default gives `None`.
+    ///
+    /// Runs once a request that has a body, after [`on_request`](Self::on_request), and sees the head as it is then.
+    /// Nothing is collected, so a transform suits bodies of any length; the price is that its length is not known any more
+    /// (the gateway drops `content-length`), and that the upstream may have seen the beginning when the end is found bad.
+    fn on_request_body(&self, request: &Request) -> Option<Box<dyn Transform>> {
+        let _ = request;
+        None
+    }
+
+    /// See and change the body of a response while it passes to the client, as [`on_request_body`](Self::on_request_body)
+    /// does for a request.
+    ///
+    /// Runs once a response that has a body, after [`on_response`](Self::on_response); the head is sent before the first piece is seen.
+    fn on_response_body(&self, response: &Response) -> Option<Box<dyn Transform>> {
+        let _ = response;
+        None
+    }
+
+    /// See and change a request together with its whole body, which the gateway collects first: at most
+    /// [`Setup::buffer_request`] bytes, and it answers larger ones with 413.
+    ///
+    /// Runs once a request, after [`on_request`](Self::on_request). It runs without a body, too, and then sees an empty one: a check cannot be
+    /// passed by sending none. What it decides means the same as there; [`Body::replace`] changes the body. The default passes all on.
+    fn on_whole_request(&self, request: &mut Request, body: &mut Body) -> Verdict {
+        let _ = (request, body);
+        Verdict::Next
+    }
+
+    /// See and change a response together with its whole body, which the gateway collects first: at most
+    /// [`Setup::buffer_response`] bytes, and it answers 502 in the place of larger ones.
+    ///
+    /// Runs once a response that can have a body, so not for HEAD, 204 and 304, after [`on_response`](Self::on_response). A stream that
+    /// never ends, such as server-sent events, never gets here: use [`on_response_body`](Self::on_response_body). The default passes all on.
+    fn on_whole_response(&self, response: &mut Response, body: &mut Body) -> Verdict {
+        let _ = (response, body);
+        Verdict::Next
+    }
 }
 
 /// The hooks that a component exports. The gateway reads a plugin's rights from them and calls no others.
@@ -66,6 +106,36 @@ pub struct Hooks {
     pub request: bool,
     /// [`Plugin::on_response`] is called.
     pub response: bool,
+    /// [`Plugin::on_request_body`] is called.
+    pub request_body: bool,
+    /// [`Plugin::on_response_body`] is called.
+    pub response_body: bool,
+    /// [`Plugin::on_whole_request`] is called.
+    pub whole_request: bool,
+    /// [`Plugin::on_whole_response`] is called.
+    pub whole_response: bool,
+}
+
+impl Hooks {
+    /// No hook at all.
+    pub const NONE: Hooks = Hooks {
+        request: false,
+        response: false,
+        request_body: false,
+        response_body: false,
+        whole_request: false,
+        whole_response: false,
+    };
+
+    /// Whether anything is called for a request, other than for its response.
+    pub const fn any_request(self) -> bool {
+        self.request || self.request_body || self.whole_request
+    }
+
+    /// Whether anything is called for a response.
+    pub const fn any_response(self) -> bool {
+        self.response || self.response_body || self.whole_response
+    }
 }
 
 /// A plugin that [`export_plugin!`](crate::export_plugin) exports; implemented by that macro alone.
@@ -80,7 +150,17 @@ pub trait Exported: Plugin {
 /// Export a plugin, and those of its hooks that are listed.
 ///
 /// Only a hook that is listed runs, and only for it does a request pay: a component that does not export the response
-/// hook is never called for a response. Invoke it once in a crate, at its top level.
+/// hook is never called for a response, and one that exports no body hook can neither read nor delay a body. Invoke it
+/// once in a crate, at its top level.
+///
+/// | name | runs |
+/// |---|---|
+/// | `request` | [`Plugin::on_request`] |
+/// | `response` | [`Plugin::on_response`] |
+/// | `request_body` | [`Plugin::on_request_body`] |
+/// | `response_body` | [`Plugin::on_response_body`] |
+/// | `whole_request` | [`Plugin::on_whole_request`] |
+/// | `whole_response` | [`Plugin::on_whole_response`] |
 ///
 /// ```
 /// # use witgate_plugin::{Error, Plugin, Setup, config::NoConfig};
@@ -96,7 +176,7 @@ pub trait Exported: Plugin {
 /// witgate_plugin::export_plugin!(Quiet: request, response);
 /// ```
 ///
-/// There are two hooks, so anything else is refused when it is compiled:
+/// Any other name is refused when it is compiled:
 ///
 /// ```compile_fail
 /// # use witgate_plugin::{Error, Plugin, Setup, config::NoConfig};
@@ -112,7 +192,7 @@ macro_rules! export_plugin {
     ($plugin:ident: $($hook:ident),+ $(,)?) => {
         impl $crate::Exported for $plugin {
             const HOOKS: $crate::Hooks = {
-                let mut hooks = $crate::Hooks { request: false, response: false };
+                let mut hooks = $crate::Hooks::NONE;
                 $($crate::__hook!(hooks $hook);)+
                 hooks
             };
@@ -149,8 +229,24 @@ macro_rules! __hook {
     ($hooks:ident response) => {
         $hooks.response = true
     };
+    ($hooks:ident request_body) => {
+        $hooks.request_body = true
+    };
+    ($hooks:ident response_body) => {
+        $hooks.response_body = true
+    };
+    ($hooks:ident whole_request) => {
+        $hooks.whole_request = true
+    };
+    ($hooks:ident whole_response) => {
+        $hooks.whole_response = true
+    };
     ($hooks:ident $other:ident) => {
-        compile_error!(concat!("no hook is called `", stringify!($other), "`; there are `request` and `response`"))
+        compile_error!(concat!(
+            "no hook is called `",
+            stringify!($other),
+            "`; there are `request`, `response`, `request_body`, `response_body`, `whole_request` and `whole_response`"
+        ))
     };
 }
 
@@ -162,6 +258,18 @@ macro_rules! __export {
     };
     ($plugin:ident response) => {
         $crate::bindings::response_hook::export_response_hook!($plugin with_types_in $crate::bindings::response_hook);
+    };
+    ($plugin:ident request_body) => {
+        $crate::bindings::request_body::export_request_body!($plugin with_types_in $crate::bindings::request_body);
+    };
+    ($plugin:ident response_body) => {
+        $crate::bindings::response_body::export_response_body!($plugin with_types_in $crate::bindings::response_body);
+    };
+    ($plugin:ident whole_request) => {
+        $crate::bindings::whole_request::export_whole_request!($plugin with_types_in $crate::bindings::whole_request);
+    };
+    ($plugin:ident whole_response) => {
+        $crate::bindings::whole_response::export_whole_response!($plugin with_types_in $crate::bindings::whole_response);
     };
     // `__hook!` has said what is wrong.
     ($plugin:ident $other:ident) => {};

@@ -120,6 +120,18 @@ impl Setup {
         setup::own_header(name);
     }
 
+    /// Take bodies of at most so many bytes in [`Plugin::on_whole_request`](crate::Plugin::on_whole_request): the gateway answers larger ones with
+    /// 413. Without this it is 64 KiB. The operator's `limits.body` may be lower, and then counts.
+    pub fn buffer_request(&mut self, bytes_max: u32) {
+        setup::buffer_request(bytes_max);
+    }
+
+    /// Take bodies of at most so many bytes in [`Plugin::on_whole_response`](crate::Plugin::on_whole_response): the gateway answers 502 in the
+    /// place of larger ones. Without this it is 64 KiB. The operator's `limits.body` may be lower, and then counts.
+    pub fn buffer_response(&mut self, bytes_max: u32) {
+        setup::buffer_response(bytes_max);
+    }
+
     /// Declare that a request may pass when this plugin fails, if the configuration says so too (`on_error: open`). A plugin
     /// that decides who may pass must not call this.
     pub fn may_fail_open(&mut self) {

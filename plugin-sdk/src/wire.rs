@@ -1,6 +1,10 @@
-//! The values that cross the boundary (`wit/types.wit`): on wasm the generated ones, natively twins of the same names and shapes.
+//! The values that cross the boundary (`wit/types.wit`, `body-types` of `wit/bodies.wit`): on wasm the generated ones, natively twins of the same names and shapes.
 //! All other code is written once against either; a twin that strays from the WIT breaks the wasm build.
 
+#[cfg(target_arch = "wasm32")]
+pub(crate) use crate::bindings::imports::witgate::plugin::body_types::{
+    End, Ending, Step, WholeRequestVerdict, WholeResponseVerdict,
+};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::imports::witgate::plugin::types::{
     Header, Origin, Reply, RequestEdit, RequestHead, RequestVerdict, ResponseEdit, ResponseHead, ResponseVerdict, Value,
@@ -79,6 +83,38 @@ mod native {
     #[derive(Debug)]
     pub(crate) enum ResponseVerdict {
         Next(Vec<ResponseEdit>),
+        Respond(Reply),
+    }
+
+    #[derive(Debug)]
+    pub(crate) enum Step {
+        Unchanged,
+        Replace(Vec<u8>),
+        PassRest,
+        Abort(Reply),
+    }
+
+    #[derive(Debug)]
+    pub(crate) enum End {
+        Done(Ending),
+        Abort(Reply),
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Ending {
+        pub(crate) tail: Option<Vec<u8>>,
+        pub(crate) keep: Option<Vec<u8>>,
+    }
+
+    #[derive(Debug)]
+    pub(crate) enum WholeRequestVerdict {
+        Next((Vec<RequestEdit>, Option<Vec<u8>>)),
+        Respond(Reply),
+    }
+
+    #[derive(Debug)]
+    pub(crate) enum WholeResponseVerdict {
+        Next((Vec<ResponseEdit>, Option<Vec<u8>>)),
         Respond(Reply),
     }
 }

@@ -52,6 +52,31 @@ async fn the_configuration_in_the_readme_is_valid() {
     assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_that_documents_show_are_understood() {
+    let mut shown = 0;
+    for document in ["README.md", "gateway/docs/operations.md"] {
+        let text = fs::read_to_string(root().join(document)).expect("a document is text");
+        let lines = blocks(&text, "sh").flat_map(str::lines);
+        for command in lines.filter_map(|line| line.strip_prefix("witgate ")) {
+            // Help is given only once everything before it was understood.
+            let words: Vec<&str> = words(command).chain(["--help"]).collect();
+            let output = GATEWAY.run(&words).await;
+            assert_eq!(output.code, 0, "{document}: `{command}`: {}", output.stderr);
+            shown += 1;
+        }
+    }
+    assert!(shown >= 10, "the documents show commands");
+}
+
+/// The words of a command, as a shell without variables sees them.
+fn words(command: &str) -> impl Iterator<Item = &str> {
+    command.split('"').enumerate().flat_map(|(place, part)| {
+        // What stands between quotes is one word.
+        if place % 2 == 1 { vec![part] } else { part.split_whitespace().collect() }
+    })
+}
+
 /// One `curl` and the answer that a document promises; `…` stands for fields that it leaves out.
 struct Transcript {
     request: Vec<String>,

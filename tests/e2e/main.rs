@@ -3,23 +3,29 @@
 //! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
 //! What a single room promises is tested in that room.
 
+mod admin;
 mod bodies;
+mod broken_bodies;
 mod cli;
 mod documents;
 mod faults;
 mod filters;
 mod forwarding;
 mod harness_itself;
+mod hostile;
 mod http2;
 mod jwt;
 mod limits;
 mod outbound;
 mod plugins;
 mod proxying;
+mod refused;
 mod reload;
 mod routing;
 mod timeouts;
+mod transforms;
 mod upstreams;
+mod whole_bodies;
 
 use harness::Binary;
 

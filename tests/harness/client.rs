@@ -149,6 +149,15 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When the answer is an error, or no JSON.
+    pub fn json(&self) -> Value {
+        assert!((200..300).contains(&self.status), "{} {:?}", self.status, self.text());
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
+    }
+
     /// What the echoing upstream received.
     pub fn echo(&self) -> Echo {
         assert_eq!(self.status, 200, "an echo, not {:?}", self.text());

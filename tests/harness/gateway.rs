@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::admin::Admin;
 use crate::client::Client;
 use crate::http2::Http2;
 use crate::log::{Line, Log};
@@ -100,13 +101,9 @@ impl Binary {
 
     /// Run any command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Output {
-        let output = self.command().args(arguments).stdin(Stdio::null()).output();
-        let output = within("the command to end", output).await.expect("the program starts");
-        Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let mut command = self.command();
+        command.args(arguments);
+        output(command).await
     }
 
     async fn launch(
@@ -177,6 +174,53 @@ impl Gateway {
         Http2::connect(self.listener("http")).await
     }
 
+    /// Its admin server, with the local token.
+    pub fn admin(&self) -> Admin {
+        let token = fs::read_to_string(self.state_dir().join("admin-token")).expect("a start makes the local token");
+        Admin { address: self.told("admin listening"), token: token.trim_end().to_owned() }
+    }
+
+    /// The address of its probes.
+    pub fn probes(&self) -> SocketAddr {
+        self.told("probes listening")
+    }
+
+    /// Run a command that asks this gateway: `witgate ARGUMENTS --admin ADDRESS`, with the local token.
+    pub async fn command(&self, arguments: &[&str]) -> Output {
+        let Admin { address, token } = self.admin();
+        let address = address.to_string();
+        let mut command = self.binary.command();
+        command.args(arguments).args(["--admin", &address]).env("WITGATE_ADMIN_TOKEN", token);
+        output(command).await
+    }
+
+    /// Run a command that finds this gateway through its configuration: `witgate ARGUMENTS -c FILE`.
+    pub async fn command_by_config(&self, arguments: &[&str]) -> Output {
+        let mut command = self.binary.command();
+        command.args(arguments).arg("-c").arg(config_file(self.folder.path()));
+        output(command).await
+    }
+
+    /// A folder of its own, where its configuration is: relative paths in it lead here.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The address in the line that says that a server listens.
+    fn told(&self, message: &str) -> SocketAddr {
+        let lines = self.log.lines();
+        let line = lines.iter().rev().find(|line| line.message() == message);
+        let address = line.and_then(|line| line.field("address"));
+        let address = address.unwrap_or_else(|| panic!("no `{message}` in the log:\n{}", self.log.text()));
+        address.parse().expect("a server logs its address")
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        let config = fs::read_to_string(config_file(self.folder.path())).expect("the configuration is there");
+        let named = config.lines().find_map(|line| line.strip_prefix("state_dir:"));
+        self.folder.path().join(named.expect("every configuration gets one").trim())
+    }
+
     /// What it logged; a copy that follows on.
     pub fn log(&self) -> Log {
         self.log.clone()
@@ -245,6 +289,16 @@ impl Gateway {
     fn pid(&self) -> Pid {
         let id = self.process.id().expect("the gateway runs");
         Pid::from_raw(id.cast_signed()).expect("no process has the number 0")
+    }
+}
+
+async fn output(mut command: Command) -> Output {
+    let output = command.stdin(Stdio::null()).output();
+    let output = within("the command to end", output).await.expect("the program starts");
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

@@ -15,6 +15,21 @@ pub fn guest(name: &str) -> PathBuf {
     }
 }
 
+/// The component of a guest with a mark in it: it does the same, and has another digest.
+///
+/// # Panics
+///
+/// When there is no such guest, or the mark has more than 100 bytes.
+#[track_caller]
+pub fn variant(name: &str, mark: &str) -> Vec<u8> {
+    let mut component = std::fs::read(guest(name)).expect("a guest can be read");
+    let length = u8::try_from(mark.len()).ok().filter(|length| *length <= 100).expect("a short mark");
+    // A custom section, whose name is the mark, with nothing in it.
+    component.extend([0, length + 1, length]);
+    component.extend(mark.as_bytes());
+    component
+}
+
 /// The component of an example, by the name of its folder; `None` when that example has none.
 pub fn example(name: &str) -> Option<PathBuf> {
     EXAMPLES.iter().find(|(known, _)| *known == name).map(|(_, path)| path.into())
@@ -83,6 +98,9 @@ mod tests {
         let both = ["lifecycle", "request-hook", "response-hook"].as_slice();
         let request = ["lifecycle", "request-hook"].as_slice();
         let expected = [
+            ("body-edit", ["lifecycle", "request-body", "response-body"].as_slice()),
+            ("body-sum-stream", &["lifecycle", "request-body", "response-hook"]),
+            ("body-sum-whole", &["lifecycle", "response-hook", "whole-request"]),
             ("caps", request),
             ("flood", request),
             ("hog", request),
@@ -90,12 +108,14 @@ mod tests {
             ("no-world", &[]),
             ("outbound", request),
             ("probe", both),
+            ("puppet", both),
             ("reply", request),
-            ("spin", request),
+            ("spin", both),
             ("stamp", both),
             ("storm", request),
             ("trap", both),
             ("verify", request),
+            ("whole-edit", &["lifecycle", "whole-request", "whole-response"]),
         ];
         assert!(guests().eq(expected.map(|(name, _)| name)), "the table lists every guest");
         for (name, hooks) in expected {
@@ -117,7 +137,7 @@ mod tests {
         };
         for name in guests() {
             let imports = outline(name).imports;
-            let known = ["types", "setup", "exchange", "log"].iter().chain(capabilities(name)).map(|name| ours(name));
+            let known = ["types", "body-types", "setup", "exchange", "log"].iter().chain(capabilities(name)).map(|name| ours(name));
             let known: BTreeSet<_> = known.collect();
             let strange: Vec<_> =
                 imports.iter().filter(|import| !known.contains(*import) && !import.starts_with("wasi:")).collect();

@@ -22,17 +22,21 @@ mod tls;
 mod upstream;
 mod wire;
 
+mod admin;
 mod client;
 mod http2;
 mod load;
 
 mod guests;
+mod handmade;
 
+pub use admin::{Admin, Events};
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
 pub use echo::{Echo, sha256};
 pub use gateway::{Binary, Gateway, Output};
-pub use guests::{example, guest, guests};
+pub use handmade::Handmade;
+pub use guests::{example, guest, guests, variant};
 pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};

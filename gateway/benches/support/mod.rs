@@ -12,9 +12,10 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::runtime::LocalRuntime;
 use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy, native};
+use witgate::outbound::Trust;
 use witgate::plugin::{
-    Attachment, CompileLimits, Declaration, Digest, EngineOptions, Isolation, Limits, Pool, Runtime, Version,
-    WorkerGate,
+    Attachment, CompileLimits, Declaration, Digest, EngineOptions, GuestTime, Isolation, Lane, Limits, Pool, Recycle,
+    Release, Runtime, Side, Version, WorkerGate,
 };
 
 /// One worker, and `builtin:rewrite`, compiled.
@@ -38,9 +39,10 @@ impl Bench {
             cache_bytes: 1 << 30,
             compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
             compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30, parallel: 2 },
+            trust: Trust::default(),
         })
         .expect("an engine");
-        let component = Version::builtin("rewrite").expect("a bundled plugin");
+        let component = witgate::plugin::builtin::component("rewrite").expect("a bundled plugin");
         let version =
             Arc::new(tokio.block_on(Version::load(&runtime, component, Digest::of(component))).expect("it loads"));
         let gate = runtime.worker_gate();
@@ -55,15 +57,24 @@ impl Bench {
             deadline: Duration::from_millis(10),
             timeout: Duration::from_secs(5),
             instances: 8,
+            parked: 8,
+            body_bytes: 1 << 20,
+            restarts: 1000,
             reply_bytes: 1 << 20,
             log_lines: 100,
             outbound_calls: 16,
             host_calls: 1000,
             handles: 1024,
             metrics: 64,
+            table_elements: 20_000,
+            attributes: 64,
         };
+        let recycle = Recycle { uses: u64::MAX, age: None, memory_bytes: None };
         let (name, version) = ("rewrite".into(), self.version.clone());
-        let declaration = Arc::new(Declaration { name, version, isolation, limits });
+        let declaration = Arc::new({
+            let grants = Arc::default();
+            Declaration { name, version, isolation, limits, recycle, grants, is_shadow: false }
+        });
         let configure = Attachment::configure(&self.runtime, declaration.clone(), config.to_string().into());
         let attachment = self.tokio.block_on(configure).expect("it takes the config");
         (Rc::new(Pool::new(declaration, self.gate.clone())), Arc::new(attachment))
@@ -76,17 +87,20 @@ impl Bench {
         Chain::new(vec![filter; count])
     }
 
-    /// So many plugins that do the same; their pool is the one of the returned list.
-    pub fn plugin_chain(&self, count: usize) -> (Chain, Rc<[Rc<Pool>]>) {
+    /// So many plugins that do the same; their lane is the one of the returned list.
+    pub fn plugin_chain(&self, count: usize) -> (Chain, Rc<[Lane]>) {
         let (pool, attachment) = self.attach(&stamp(), Isolation::Shared);
-        let filter: Arc<dyn Filter> = Arc::new(PluginFilter::new(attachment, 0, Policy::default()));
-        (Chain::new(vec![filter; count]), Rc::new([pool]))
+        let filter: Arc<dyn Filter> = Arc::new(PluginFilter::new("rewrite".into(), 0, 0, Policy::default()));
+        let release = Release { declaration: pool.declaration().clone(), attachments: [attachment].into() };
+        let lane = Lane { stable: Side::new(pool, &release), trial: None };
+        (Chain::new(vec![filter; count]), Rc::new([lane]))
     }
 
     /// One request down the chain and its response up.
-    pub fn pass(&self, chain: &Chain, pools: &Rc<[Rc<Pool>]>) {
+    pub fn pass(&self, chain: &Chain, lanes: &Rc<[Lane]>) {
         let (head, ()) = Request::get("/v1/users/42").header("host", "a").body(()).expect("a request").into_parts();
-        let mut exchange = Exchange::new(self.connection.clone(), head, pools.clone());
+        let mut exchange =
+            Exchange::new(self.connection.clone(), head, lanes.clone(), GuestTime::new(Duration::from_secs(1)));
         self.tokio.block_on(async {
             chain.on_request(&mut exchange).await;
             let ran = chain.names().count();

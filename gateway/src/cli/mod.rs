@@ -3,6 +3,12 @@
 mod run;
 mod validate;
 
+mod operate;
+mod plugin;
+mod inspect;
+mod remote;
+mod report;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
 use crate::gateway::GatewayError;
-use crate::plugin;
+use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::telemetry::{self, LogFormat};
 
 /// An API gateway that people extend with WebAssembly components.
@@ -56,8 +62,23 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Put another version of a plugin in the place of the one that serves, at once or by degrees.
+    Swap(operate::Swap),
+    /// Let the version on trial serve everything.
+    Promote(operate::Named),
+    /// End a trial; without one, go back to the version before.
+    Rollback(operate::Named),
+    /// What concerns one plugin.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    /// Show what a running gateway serves.
+    Status(remote::Reach),
+    /// Let a running gateway read its configuration again.
+    Reload(remote::Reach),
+    /// Let a running gateway finish what it has begun, and end.
+    Drain(remote::Reach),
     /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
-    #[command(name = plugin::CHILD_COMMAND, hide = true)]
+    #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent { limits: Vec<String> },
 }
 
@@ -73,7 +94,14 @@ pub fn main() -> ExitCode {
     };
     let format = arguments.format;
     match arguments.command {
-        Command::CompileComponent { limits } => plugin::compile_child(&limits),
+        Command::Swap(wish) => operate::swap(&wish, format),
+        Command::Promote(named) => operate::change("promote", &named, format),
+        Command::Rollback(named) => operate::change("rollback", &named, format),
+        Command::Plugin(command) => plugin::run(&command, format),
+        Command::Status(reach) => operate::status(&reach, format),
+        Command::Reload(reach) => operate::reload(&reach, format),
+        Command::Drain(reach) => operate::drain(&reach, format),
+        Command::CompileComponent { limits } => compile_child(&limits),
         Command::Schema => {
             print(&format!("{:#}", config::schema()));
             ExitCode::SUCCESS
@@ -87,7 +115,7 @@ pub fn main() -> ExitCode {
                 // clap asks for one of the two.
                 (None, None) => return ExitCode::from(EXIT_USAGE),
             };
-            run::run(&source, format)
+            run::run(source, format)
         }
     }
 }
@@ -106,6 +134,7 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
     let (code, faults): (u8, Option<&Faults>) = match error {
         GatewayError::Config(faults) => (EXIT_CONFIG, Some(faults)),
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
+        GatewayError::Warm(_) => (EXIT_PLUGIN, None),
         GatewayError::Bind(_) => (EXIT_BIND, None),
         GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Worker(_) => (EXIT_FAILURE, None),
     };

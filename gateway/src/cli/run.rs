@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{EXIT_DRAIN, Format, load, program, refuse};
-use crate::config::{self, Loaded};
+use super::{EXIT_DRAIN, Format, program, refuse};
+use crate::config;
 use crate::control::{Signal, Signals};
-use crate::gateway::{Gateway, GatewayError};
+use crate::gateway::{self, Gateway, GatewayError};
 
 /// Where the configuration comes from.
 pub(super) enum Source {
@@ -20,7 +20,7 @@ pub(super) enum Source {
     },
 }
 
-pub(super) fn run(source: &Source, format: Format) -> ExitCode {
+pub(super) fn run(source: Source, format: Format) -> ExitCode {
     // The control plane's own runtime: what it does never waits for a request, nor a request for it.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -32,13 +32,18 @@ pub(super) fn run(source: &Source, format: Format) -> ExitCode {
     }
 }
 
-async fn serve(source: &Source) -> Result<ExitCode, GatewayError> {
+async fn serve(source: Source) -> Result<ExitCode, GatewayError> {
     let mut signals = Signals::new().map_err(GatewayError::Worker)?;
-    let mut gateway = Gateway::start(&source.load()?, program()?).await?;
+    let gateway = Gateway::start(source.reader(), program()?).await?;
     tracing::info!("ready");
     loop {
-        match signals.next().await {
-            Signal::Reload => reload(&mut gateway, source).await,
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = gateway.drain_wanted() => Signal::Drain,
+        };
+        match signal {
+            // It tells by itself how it went.
+            Signal::Reload => drop(gateway.reload("signal").await),
             Signal::Drain => {
                 tracing::info!(deadline = ?DRAIN_DEADLINE, "draining");
                 // A second signal means now.
@@ -53,26 +58,20 @@ async fn serve(source: &Source) -> Result<ExitCode, GatewayError> {
     }
 }
 
-async fn reload(gateway: &mut Gateway, source: &Source) {
-    let outcome = match source.load() {
-        Ok(loaded) => gateway.reload(&loaded).await,
-        Err(error) => Err(error),
-    };
-    match outcome {
-        Ok(generation) => tracing::info!(generation, "reloaded"),
-        Err(error) => tracing::error!(%error, "reload failed"),
-    }
-}
-
 async fn again(signals: &mut Signals) {
     while signals.next().await != Signal::Drain {}
 }
 
 impl Source {
-    fn load(&self) -> Result<Loaded, GatewayError> {
+    fn reader(self) -> gateway::Source {
         match self {
-            Self::File(path) => load(path),
-            Self::Quick { listen, to } => config::quick(*listen, to).map_err(GatewayError::Config),
+            Self::File(path) => {
+                gateway::Source { name: path.display().to_string(), read: Box::new(move || config::load(&path)) }
+            }
+            Self::Quick { listen, to } => gateway::Source {
+                name: "the command line".to_owned(),
+                read: Box::new(move || config::quick(listen, &to)),
+            },
         }
     }
 }

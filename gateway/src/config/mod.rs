@@ -40,7 +40,7 @@ mod schema;
 
 mod table;
 
-pub use self::check::{NATIVE_FILTERS, PLUGIN_MEMORY_MAX};
+pub use self::check::{NATIVE_FILTERS, PLUGIN_MEMORY_MAX, plugin_source};
 pub use self::document::Document;
 pub use self::fault::{FAULTS_MAX, Fault, Faults, Spot};
 pub use self::load::{FILE_BYTES_MAX, Loaded, load, load_text, quick};

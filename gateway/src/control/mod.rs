@@ -1,12 +1,20 @@
 //! Control plane: what tells a running gateway to change, and where it keeps what must outlive it.
 
 mod operator;
+mod admin;
+mod judge;
+mod overrides;
 mod signals;
+mod local_token;
 mod state_dir;
 
+pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
+pub use judge::{Evidence, Judgement, Rules, judge};
+pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{
     Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
     SwapSource,
 };
+pub use overrides::{Decision, Override, Overrides, TrialOverride, trial_mode};
 pub use signals::{Signal, Signals};
 pub use state_dir::{StateDir, StateDirError};

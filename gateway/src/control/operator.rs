@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
 /// A running gateway, as the admin API sees it. Every mutation names who wants it.
@@ -129,12 +129,18 @@ pub struct Status {
     pub version: &'static str,
     pub generation: u64,
     pub ready: bool,
+    /// In seconds, with fractions.
+    #[serde(rename = "uptime_s", serialize_with = "seconds")]
     pub uptime: Duration,
     pub workers: usize,
     pub config_source: String,
     /// Of the last reload, when it failed.
     pub last_reload_error: Option<String>,
     pub plugins: Vec<PluginStatus>,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// A declared plugin: what serves, what is on trial, and who decided so.

@@ -28,10 +28,7 @@ impl StateDir {
     /// # Errors
     /// Any [`StateDirError`].
     pub fn open(configured: Option<&Path>) -> Result<Self, StateDirError> {
-        let path = match configured {
-            Some(path) => path.to_owned(),
-            None => default_path().ok_or(StateDirError::NoDefault)?,
-        };
+        let path = Self::place(configured)?;
         let fail = |error| StateDirError::Io { path: path.clone(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail)?;
         let metadata = fs::metadata(&path).map_err(fail)?;
@@ -42,6 +39,14 @@ impl StateDir {
             return Err(StateDirError::Mode(path));
         }
         Ok(Self(path))
+    }
+
+    /// Where the folder is, or would be.
+    ///
+    /// # Errors
+    /// [`StateDirError::NoDefault`].
+    pub fn place(configured: Option<&Path>) -> Result<PathBuf, StateDirError> {
+        configured.map(Path::to_owned).or_else(default_path).ok_or(StateDirError::NoDefault)
     }
 
     pub fn path(&self) -> &Path {

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use smallvec::SmallVec;
+use tokio::time::Instant;
 
+use super::report::{BodyReport, BrokenOff};
+use super::shadow::Kept;
 use crate::message::Body;
-use crate::plugin::Pool;
+use crate::plugin::{GuestTime, Lane, Parked};
 
 /// One request with its response.
 pub struct Exchange {
@@ -28,14 +32,47 @@ pub struct Exchange {
     /// What filters told each other: name, and text or JSON.
     pub attributes: Vec<(Box<str>, Box<str>)>,
     pub forwarding: Forwarding,
+    /// On its way to the upstream; a filter may wrap it, or put another in its place.
+    pub request_body: Body,
 
     pub response: ResponseHead,
+    /// On its way to the client, as `request_body`.
+    pub response_body: Body,
 
-    /// This worker's plugin instances, by the snapshot's order of declarations.
-    pub pools: Rc<[Rc<Pool>]>,
+    /// When the response's head is due, and every body that is collected before it.
+    pub deadline: Instant,
+
+    /// This worker's plugin instances, by the snapshot's order of plugins.
+    pub lanes: Rc<[Lane]>,
+    /// CPU time that is left to the plugins of this request.
+    pub guest_time: GuestTime,
     /// Where in the chain the running filter stands; the chain sets it.
     pub(super) position: usize,
     kept: Vec<(usize, Vec<u8>)>,
+    /// For each plugin with a canary whether it serves this exchange, once that is chosen.
+    chosen: SmallVec<[(usize, bool); 1]>,
+    /// Instances that this exchange has for itself, by the positions of their filters.
+    held: Vec<(usize, Parked)>,
+    pub(super) shadow_kept: Vec<(usize, Kept)>,
+    /// There once a filter watches the request's body.
+    report: Option<BodyReport>,
+}
+
+/// Everything of a request that a filter may change.
+pub(super) struct RequestState {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    attributes: Vec<(Box<str>, Box<str>)>,
+    forwarding: Forwarding,
+    kept: Vec<(usize, Vec<u8>)>,
+}
+
+/// Everything of a response's head that a filter may change.
+pub(super) struct ResponseState {
+    status: StatusCode,
+    headers: HeaderMap,
+    attributes: Vec<(Box<str>, Box<str>)>,
 }
 
 /// What all requests of a connection share.
@@ -101,15 +138,20 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Puts the reply in the place of the response, and returns its body.
-    pub fn install(self, exchange: &mut Exchange, origin: Origin) -> Body {
+    /// Puts the reply in the place of the response.
+    pub fn install(self, exchange: &mut Exchange, origin: Origin) {
         exchange.response = ResponseHead { status: self.status, headers: self.headers, origin };
-        Body::Full(self.body)
+        exchange.response_body = Body::Full(self.body);
     }
 }
 
 impl Exchange {
-    pub fn new(connection: Rc<Connection>, request: http::request::Parts, pools: Rc<[Rc<Pool>]>) -> Self {
+    pub fn new(
+        connection: Rc<Connection>,
+        request: http::request::Parts,
+        lanes: Rc<[Lane]>,
+        guest_time: GuestTime,
+    ) -> Self {
         Self {
             client: connection.peer,
             connection,
@@ -121,10 +163,18 @@ impl Exchange {
             params: Vec::new(),
             attributes: Vec::new(),
             forwarding: Forwarding::Route,
+            request_body: Body::Empty,
             response: ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), origin: Origin::Gateway },
-            pools,
+            response_body: Body::Empty,
+            deadline: Instant::now(),
+            lanes,
+            guest_time,
             position: 0,
             kept: Vec::new(),
+            chosen: SmallVec::new(),
+            held: Vec::new(),
+            shadow_kept: Vec::new(),
+            report: None,
         }
     }
 
@@ -153,5 +203,72 @@ impl Exchange {
 
     pub(super) fn kept(&self) -> Option<&[u8]> {
         self.kept.iter().find(|(at, _)| *at == self.position).map(|(_, bytes)| bytes.as_slice())
+    }
+
+    pub(super) fn chosen(&self, place: usize) -> Option<bool> {
+        self.chosen.iter().find(|(at, _)| *at == place).map(|(_, chosen)| *chosen)
+    }
+
+    pub(super) fn choose(&mut self, place: usize, chosen: bool) {
+        self.chosen.push((place, chosen));
+    }
+
+    /// Keeps an instance for the running filter's next hook.
+    pub(super) fn hold(&mut self, instance: Parked) {
+        self.held.push((self.position, instance));
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<Parked> {
+        let at = self.held.iter().position(|(at, _)| *at == self.position)?;
+        Some(self.held.swap_remove(at).1)
+    }
+
+    pub(super) fn request_state(&self) -> RequestState {
+        RequestState {
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            headers: self.headers.clone(),
+            attributes: self.attributes.clone(),
+            forwarding: self.forwarding.clone(),
+            kept: self.kept.clone(),
+        }
+    }
+
+    pub(super) fn restore_request(&mut self, state: RequestState) {
+        let RequestState { method, uri, headers, attributes, forwarding, kept } = state;
+        (self.method, self.uri, self.headers) = (method, uri, headers);
+        (self.attributes, self.forwarding, self.kept) = (attributes, forwarding, kept);
+    }
+
+    pub(super) fn response_state(&self) -> ResponseState {
+        ResponseState {
+            status: self.response.status,
+            headers: self.response.headers.clone(),
+            attributes: self.attributes.clone(),
+        }
+    }
+
+    pub(super) fn restore_response(&mut self, state: ResponseState) {
+        let ResponseState { status, headers, attributes } = state;
+        (self.response.status, self.response.headers, self.attributes) = (status, headers, attributes);
+    }
+
+    /// Where a filter of the request's body tells what it comes to know.
+    pub(super) fn body_report(&mut self) -> BodyReport {
+        self.report.get_or_insert_default().clone()
+    }
+
+    /// Takes up what filters of the request's body have handed to their response hooks so far.
+    pub(super) fn take_up_report(&mut self) {
+        let Some(report) = &self.report else { return };
+        for (position, bytes) in report.take_kept() {
+            self.kept.retain(|(at, _)| *at != position);
+            self.kept.push((position, bytes));
+        }
+    }
+
+    /// Why the request's body was broken off, if a filter did it. To everybody else it is only a body that failed.
+    pub fn take_broken_off(&mut self) -> Option<BrokenOff> {
+        self.report.as_ref()?.take_broken_off()
     }
 }

@@ -1,18 +1,26 @@
 //! Filters: what a route does to its requests and responses, one after the other.
 //!
-//! A chain cannot tell a native filter from a plugin: both are a [`Filter`].
+//! A chain cannot tell a native filter from a plugin: both are a [`Filter`]. Bodies travel in the [`Exchange`]: a filter that
+//! leaves them alone costs them nothing.
 
 mod chain;
 mod exchange;
+mod report;
 pub mod native;
 mod wasm;
+mod trial;
+mod shadow;
+mod values;
+mod edits;
 
 pub use chain::{Chain, RequestEnd};
 pub use exchange::{Connection, Exchange, Forwarding, Origin, Reply, ResponseHead};
+pub use report::BrokenOff;
 pub use wasm::{OnError, PluginFilter, Policy};
 
 use std::pin::Pin;
 
+use crate::message::CollectError;
 use crate::plugin::Failure;
 
 /// One step of a chain.
@@ -51,10 +59,13 @@ pub enum Verdict {
     Fail(FilterError),
 }
 
-/// A filter that failed closed: which one, and how.
+/// A filter that failed closed, or a body that it could not get.
 #[derive(Debug, thiserror::Error)]
-#[error("filter `{filter}` {failure}")]
-pub struct FilterError {
-    pub filter: String,
-    pub failure: Failure,
+pub enum FilterError {
+    #[error("filter `{filter}` {failure}")]
+    Failed { filter: String, failure: Failure },
+    #[error("filter `{filter}` needs the request's body, but {error}")]
+    RequestBody { filter: String, error: CollectError },
+    #[error("filter `{filter}` needs the response's body, but {error}")]
+    ResponseBody { filter: String, error: CollectError },
 }

@@ -1,4 +1,5 @@
-//! Bodies: nothing, bytes at hand, or a stream from a connection that is limited in size and in standing still.
+//! Bodies: nothing, bytes at hand, a stream from a connection that is limited in size and in standing still, or what a
+//! filter makes of another body.
 //!
 //! A stream passes frame by frame, trailers too, and only as fast as the other side takes them.
 
@@ -19,6 +20,8 @@ pub enum Body {
     Empty,
     Full(Bytes),
     Stream(Stream),
+    /// What a filter makes of another body, while it passes.
+    Filtered(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
 }
 
 /// A body that arrives from a connection.
@@ -49,6 +52,35 @@ pub enum BodyError {
     Idle(Duration),
     #[error(transparent)]
     Connection(#[from] hyper::Error),
+    #[error("the body was not over when the request's time was")]
+    Late,
+    /// Why is known to whoever put the filter there.
+    #[error("a filter broke the body off")]
+    BrokenOff,
+}
+
+/// What went wrong with a body, for those who must answer for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    #[error("it has more bytes than the limit allows")]
+    TooLarge,
+    #[error("it took too long")]
+    Slow,
+    #[error("its sender went away")]
+    Gone,
+    #[error("a filter broke it off")]
+    BrokenOff,
+}
+
+impl BodyError {
+    pub fn fault(&self) -> BodyFault {
+        match self {
+            Self::TooLarge => BodyFault::TooLarge,
+            Self::Idle(_) | Self::Late => BodyFault::Slow,
+            Self::Connection(_) => BodyFault::Gone,
+            Self::BrokenOff => BodyFault::BrokenOff,
+        }
+    }
 }
 
 impl Body {
@@ -78,6 +110,7 @@ impl http_body::Body for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Stream(stream) => stream.poll_frame(context),
+            Self::Filtered(filtered) => filtered.as_mut().poll_frame(context),
         }
     }
 
@@ -86,6 +119,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Stream(stream) => stream.inner.is_end_stream(),
+            Self::Filtered(filtered) => filtered.is_end_stream(),
         }
     }
 
@@ -94,6 +128,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(stream) => stream.inner.size_hint(),
+            Self::Filtered(filtered) => filtered.size_hint(),
         }
     }
 }
@@ -135,6 +170,7 @@ impl fmt::Debug for Body {
             Self::Empty => f.write_str("Empty"),
             Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Filtered(_) => f.write_str("Filtered"),
         }
     }
 }

@@ -3,6 +3,8 @@
 mod body;
 mod headers;
 pub mod path;
+mod whole;
 
-pub use body::{Body, BodyError, Limits as BodyLimits};
+pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
 pub use headers::{is_framing, strip_hop_by_hop, strip_owned};
+pub use whole::{CollectError, WholeBody, forget_old_body};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::declaration::Declaration;
-use super::setup::Setup;
+use super::setup::{Setup, Want};
 
 /// A plugin on a route, configured and checked.
 #[derive(Debug)]
@@ -13,9 +13,36 @@ pub struct Attachment {
     pub declaration: Arc<Declaration>,
     pub(super) config: Box<str>,
     pub setup: Setup,
+    /// What it asked for, with the keys, as each of its hooks gets it.
+    pub request_wants: Box<[(u16, Want)]>,
+    pub response_wants: Box<[(u16, Want)]>,
 }
 
 impl Attachment {
+    pub(super) fn new(id: u32, declaration: Arc<Declaration>, config: Box<str>) -> Self {
+        Self {
+            id,
+            declaration,
+            config,
+            setup: Setup::default(),
+            request_wants: Box::default(),
+            response_wants: Box::default(),
+        }
+    }
+
+    pub(super) fn with_setup(self, setup: Setup) -> Self {
+        let of = |kind: fn(&Want) -> bool| {
+            let wants = setup.wants().filter(|(_, want)| kind(want));
+            wants.map(|(key, want)| (key, want.clone())).collect()
+        };
+        Self {
+            request_wants: of(|want| !matches!(want, Want::ResponseHeader(_))),
+            response_wants: of(|want| matches!(want, Want::ResponseHeader(_) | Want::Attribute(_))),
+            setup,
+            ..self
+        }
+    }
+
     /// The config as JSON.
     pub fn config(&self) -> &str {
         &self.config

@@ -28,6 +28,7 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
     // Arguments are borrowed, so that the host copies nothing before the guest does.
+    additional_derives: [PartialEq, Clone],
     ownership: Borrowing { duplicate_if_necessary: true },
     // What stands behind the handles of guests.
     with: {

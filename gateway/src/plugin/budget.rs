@@ -4,9 +4,10 @@
 //! then on (`tick`): it pays for the time, lets every other task of the worker run, and goes on; at none left it traps.
 //! Most calls end within their first slice and never come here.
 //!
-//! Time that a call waits for the host is not the guest's: it gives its place on the worker back (`host_wait`), pays for
-//! what it has run, and has a first slice again when it goes on.
+//! Time that a call waits for the host is not the guest's (`host_wait`): the call gives its place on the worker back, pays
+//! for what it has run, and has a first slice again when it goes on.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use wasmtime::UpdateDeadline;
 
 use super::clock::{Clock, TICK};
+use super::failure::Failure;
 use super::gate::{Gate, Held, Permit};
 
 /// CPU time in ticks; worked out once, because a call cannot spare the division.
@@ -29,19 +31,55 @@ impl Ticks {
     }
 }
 
-/// The time between a call's waits for the host, which is counted by the clock on the wall: ticks are too coarse for many
-/// short stretches.
+/// Guest CPU time that is left to one request, over all its plugins and hooks (`runtime.request_deadline`).
+#[derive(Debug)]
+pub struct GuestTime {
+    left: Cell<Duration>,
+    whole: Duration,
+}
+
+impl GuestTime {
+    pub fn new(whole: Duration) -> Self {
+        Self { left: Cell::new(whole), whole }
+    }
+
+    /// As much time for something that is not charged to the request.
+    pub fn another(&self) -> Self {
+        Self::new(self.whole)
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        self.left.get()
+    }
+
+    pub(super) fn spend(&self, used: Duration) {
+        self.left.set(self.left.get().saturating_sub(used));
+    }
+
+    pub(super) fn exceeded(&self) -> Failure {
+        let detail = format!("the plugins of this request have used their {:?} of CPU time", self.whole);
+        Failure::Limit { limit: "runtime.request_deadline", detail }
+    }
+}
+
+/// The waits of a call for the host. What it runs between them is counted by the clock on the wall: ticks are too coarse
+/// for many short stretches.
 struct Waits {
+    /// When the last one was over.
     resumed: Instant,
-    /// Less than a tick: what is more has been paid.
+    /// Less than a tick; what is more has been paid.
     unpaid: Duration,
-    /// Whether the epoch's deadline may have passed while the call waited.
+    /// Of all waits so far.
+    waited: Duration,
+    /// Whether the end of the slice may have passed during the wait.
     is_overdue: bool,
 }
 
 /// What is left of a call's CPU time.
 pub(super) struct Budget {
     ticks_left: u32,
+    /// Ticks that the call was asked at.
+    ticks_used: u32,
     waits: Option<Waits>,
     held: Held,
     gate: Gate,
@@ -52,14 +90,22 @@ pub(super) struct Budget {
 impl Budget {
     /// `overtime` counts the calls of one pool that are past their first slice.
     pub(super) fn new(gate: Gate, overtime: Arc<AtomicUsize>, clock: Arc<Clock>) -> Self {
-        Self { ticks_left: 0, waits: None, held: Held::default(), gate, overtime, clock }
+        Self { ticks_left: 0, ticks_used: 0, waits: None, held: Held::default(), gate, overtime, clock }
     }
 
     pub(super) fn start(&mut self, deadline: Ticks) {
         self.clock.touch();
         // The first slice is paid at its end as one tick, and is two.
         self.ticks_left = deadline.0.saturating_sub(1);
+        self.ticks_used = 0;
         self.waits = None;
+    }
+
+    /// CPU time of the call that took so long by the clock on the wall: the same, unless it left its first slice, and the
+    /// worker may have done other things meanwhile.
+    pub(super) fn used(&self, took: Duration) -> Duration {
+        let waited = self.waits.as_ref().map_or(Duration::ZERO, |waits| waits.waited);
+        if self.ticks_used == 0 { took.saturating_sub(waited) } else { TICK * (self.ticks_used + 1) }
     }
 
     /// Starts the next call with a permit in hand: it waited for one before it began.
@@ -87,26 +133,36 @@ impl Budget {
         if let Poll::Ready(outcome) = first {
             return outcome;
         }
-        self.pause();
+        let began = self.pause();
         let outcome = work.await;
-        self.resume();
+        self.resume(began);
         outcome
     }
 
-    fn pause(&mut self) {
+    fn pause(&mut self) -> Instant {
         self.stop();
+        let now = Instant::now();
         if let Some(waits) = &mut self.waits {
-            let ran = waits.unpaid + waits.resumed.elapsed();
-            let ticks = ran.as_nanos() / TICK.as_nanos();
-            waits.unpaid = ran.saturating_sub(TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX)));
-            self.ticks_left = self.ticks_left.saturating_sub(u32::try_from(ticks).unwrap_or(u32::MAX));
+            let ran = waits.unpaid + now.duration_since(waits.resumed);
+            let ticks = u32::try_from(ran.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
+            waits.unpaid = ran.saturating_sub(TICK.saturating_mul(ticks));
+            self.pay(ticks);
         }
+        now
     }
 
-    fn resume(&mut self) {
+    fn resume(&mut self, began: Instant) {
         self.clock.touch();
-        let unpaid = self.waits.as_ref().map_or(Duration::ZERO, |waits| waits.unpaid);
-        self.waits = Some(Waits { resumed: Instant::now(), unpaid, is_overdue: true });
+        let resumed = Instant::now();
+        let (unpaid, waited) =
+            self.waits.as_ref().map_or((Duration::ZERO, Duration::ZERO), |waits| (waits.unpaid, waits.waited));
+        let waited = waited + resumed.duration_since(began);
+        self.waits = Some(Waits { resumed, unpaid, waited, is_overdue: true });
+    }
+
+    fn pay(&mut self, ticks: u32) {
+        self.ticks_used = self.ticks_used.saturating_add(ticks);
+        self.ticks_left = self.ticks_left.saturating_sub(ticks);
     }
 
     /// Called by the engine when the call's slice is over.
@@ -116,10 +172,10 @@ impl Budget {
             if std::mem::take(&mut waits.is_overdue) && self.ticks_left > 0 {
                 return UpdateDeadline::Continue(FIRST_SLICE_TICKS);
             }
-            // Paid below.
+            // What it ran since the wait is paid here, by the tick.
             (waits.resumed, waits.unpaid) = (Instant::now(), Duration::ZERO);
         }
-        self.ticks_left = self.ticks_left.saturating_sub(1);
+        self.pay(1);
         if self.ticks_left == 0 {
             return UpdateDeadline::Interrupt;
         }

@@ -78,8 +78,13 @@ impl Compiler {
         let (shelf, name) = (self.code.clone(), self.name(digest));
         in_background(move || shelf.keep(draft, &name)).await?.map_err(|error| self.not_kept(digest, error))?;
         tracing::debug!(sha256 = %digest, elapsed = ?started.elapsed(), "compiled");
-        let found = self.find(engine, digest).await?;
-        found.ok_or_else(|| LoadError::Compile("the compiled code cannot be used; the log tells why".to_owned()))
+        let (engine, path) = (engine.clone(), self.code.path(&self.name(digest)));
+        match in_background(move || open(&engine, &path)).await? {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(LoadError::Compile("somebody removed the compiled code at once".to_owned())),
+            // What compiles may still be more than an instance can get, such as a memory beyond every slot.
+            Err(error) => Err(LoadError::World(format!("{error:#}"))),
+        }
     }
 
     /// `None` when the code is not there, or when it cannot be used, which is said.

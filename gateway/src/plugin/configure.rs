@@ -9,7 +9,6 @@ use super::declaration::Declaration;
 use super::engine::Runtime;
 use super::failure::Failure;
 use super::instance::Instance;
-use super::setup::Setup;
 
 impl Attachment {
     /// Configures the attachment on an instance made for this, and keeps what it asked for. `config` is JSON.
@@ -22,9 +21,9 @@ impl Attachment {
         config: Box<str>,
     ) -> Result<Self, Failure> {
         let id = runtime.attachment_ids.fetch_add(1, Ordering::Relaxed);
-        let mut attachment = Self { id, declaration, config, setup: Setup::default() };
+        let attachment = Self::new(id, declaration, config);
         let mut instance = Instance::new(&attachment.declaration, &runtime.worker_gate(), Arc::default()).await?;
-        attachment.setup = instance.configure(&attachment).await?;
-        Ok(attachment)
+        let setup = instance.configure(&attachment).await?;
+        Ok(attachment.with_setup(setup))
     }
 }

@@ -13,7 +13,10 @@ pub struct Declaration {
     pub version: Arc<Version>,
     pub isolation: Isolation,
     pub limits: Limits,
+    pub recycle: Recycle,
     pub grants: Arc<Grants>,
+    /// Its verdicts are compared and dropped: its guests change nothing outside themselves.
+    pub is_shadow: bool,
 }
 
 /// Whether requests may meet on an instance.
@@ -21,7 +24,7 @@ pub struct Declaration {
 pub enum Isolation {
     /// Instances are used again: about a microsecond a call.
     Shared,
-    /// Each hook call gets an instance of its own, about 10 us: nothing can leak from one request to the next.
+    /// Each request gets an instance of its own for all its hooks, about 10 us: nothing can leak from one request to the next.
     Fresh,
 }
 
@@ -34,10 +37,20 @@ pub struct Limits {
     pub deadline: Duration,
     /// Wall clock of one call, with host calls and waiting for a turn.
     pub timeout: Duration,
-    /// Instances of one worker.
+    /// Instances of one worker that serve or wait.
     pub instances: usize,
+    /// Instances of one worker that are held between calls, by a body or by a request of its own.
+    pub parked: usize,
+    /// The largest body that is collected for the plugin, whatever it asks for.
+    pub body_bytes: usize,
+    /// Instances of one worker that are made in a second in the place of failed ones.
+    pub restarts: u32,
     /// Bytes that one call may hand to the host: edits, reply, log lines.
     pub reply_bytes: usize,
+    /// Elements of one table.
+    pub table_elements: usize,
+    /// Attributes of a request, all filters' together.
+    pub attributes: usize,
     /// Lines of log a second.
     pub log_lines: u32,
     /// Calls that one call may make to the host.
@@ -48,4 +61,14 @@ pub struct Limits {
     pub handles: usize,
     /// Distinct names of the plugin's own metrics.
     pub metrics: usize,
+}
+
+/// When an instance has served enough and another takes its place, so that what a guest hoards does not add up for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recycle {
+    /// Calls.
+    pub uses: u64,
+    pub age: Option<Duration>,
+    /// Linear memory that an instance holds after a call.
+    pub memory_bytes: Option<usize>,
 }

@@ -17,10 +17,11 @@ use super::host::State;
 use super::library::Library;
 use super::metrics::{GuestMetrics, GuestReadings, WorkerMetrics};
 use super::settings::{code_settings, pool_settings};
-use crate::outbound::Trust;
+use super::stats::Registry;
+use crate::outbound::{Fetcher, Trust};
 
 /// How the engine is set up; fixed for the life of the process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EngineOptions {
     /// Component instances that may live at once, over all plugins and workers.
     pub slots: u32,
@@ -31,6 +32,8 @@ pub struct EngineOptions {
     /// The program that compiles when called with [`super::compile_child`]'s argument: this binary.
     pub compiler: PathBuf,
     pub compile_limits: CompileLimits,
+    /// Whose certificates are believed, when components are fetched and by guests' own requests.
+    pub trust: Trust,
 }
 
 /// Everything that plugins share: engine, linker, library, compiler, clock.
@@ -38,12 +41,14 @@ pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
     library: Library,
+    trust: Trust,
     pub(super) compiler: Compiler,
     pub(super) clock: Arc<Clock>,
-    pub(super) metrics: Arc<GuestMetrics>,
-    trust: Trust,
+    metrics: Arc<GuestMetrics>,
     /// The number of the next attachment.
     pub(super) attachment_ids: AtomicU32,
+    /// What all pools count.
+    pub(super) registry: Arc<Registry>,
 }
 
 impl Runtime {
@@ -60,15 +65,17 @@ impl Runtime {
         let library = Library::open(&options.state_dir, options.cache_bytes)?;
         let code = library.code().clone();
         let compiler = Compiler::new(&engine, options.compiler, code, options.compile_limits);
+        let trust = options.trust;
         Ok(Self {
             engine,
             linker,
             library,
+            trust,
             compiler,
             clock,
             metrics: GuestMetrics::new(),
-            trust: Trust::default(),
             attachment_ids: AtomicU32::new(1),
+            registry: Arc::default(),
         })
     }
 
@@ -82,13 +89,24 @@ impl Runtime {
         &self.trust
     }
 
+    /// The certificates are read when the first component is fetched from the web.
+    pub(super) fn fetcher(&self) -> Fetcher {
+        self.trust.fetcher()
+    }
+
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone(), WorkerMetrics::new(self.metrics.clone()), self.trust.client())
+        let metrics = WorkerMetrics::new(self.metrics.clone());
+        WorkerGate::new(self.clock.clone(), self.registry.clone(), metrics, self.trust.client())
     }
 
     /// What guests wrote for `/metrics` so far.
     pub fn guest_metrics(&self) -> GuestReadings {
         self.metrics.read()
+    }
+
+    /// The counters of all plugins.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::component::ResourceTableError;
 
 use super::digest::Digest;
-use super::grants::Grant;
+use super::source::{PublicKeyError, SourceError};
 
 /// A call that gave no verdict. The instance it ran on is gone.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,18 @@ pub(super) struct LimitHit {
 pub enum LoadError {
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: std::io::Error },
+    #[error("cannot fetch {url}: {error}")]
+    Fetch { url: String, error: String },
+    #[error(
+        "{source_name} comes over a network and proves nothing: pin it (`sha256`) or name who signs it (`public_key`)"
+    )]
+    Unproved { source_name: String },
+    #[error("its signature {signature} is not by `public_key`: {error}")]
+    Signature { signature: String, error: String },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    PublicKey(#[from] PublicKeyError),
     #[error("no bundled plugin is called `{name}`; there are: {known}")]
     UnknownBuiltin { name: String, known: String },
     #[error("the component has {size_bytes} bytes, more than `runtime.component` allows ({max_bytes})")]
@@ -103,8 +115,27 @@ pub enum LoadError {
     CodeTooLarge { max_bytes: u64 },
     #[error("does not fit this gateway: {0}")]
     World(String),
-    #[error("imports `witgate:plugin/{interface}`, and `grants` gives it no {}", .grant.map_or("such right", |grant| grant.thing))]
-    Ungranted { interface: String, grant: Option<Grant> },
     #[error("the compiled code cannot be kept in {path}: {error}")]
     Cache { path: String, error: std::io::Error },
+}
+
+impl LoadError {
+    /// Whether the source could not be reached, so that nothing is known about what it would have given.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Fetch { .. })
+    }
+
+    /// Whether this may be a mistake of the configuration or an attack, and not just a bad day of the source: then nothing
+    /// else may serve in its place.
+    pub fn is_suspicious(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownBuiltin { .. }
+                | Self::Digest { .. }
+                | Self::Unproved { .. }
+                | Self::Signature { .. }
+                | Self::Source(_)
+                | Self::PublicKey(_)
+        )
+    }
 }

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use http::Uri;
+use http::{Method, Uri};
 
-use super::failure::LoadError;
-use super::version::Version;
+use super::contract::is_free;
 use crate::outbound::Reach;
 use crate::resource::{KeySet, Limiter, Secret, Store, Table};
 
@@ -22,6 +21,8 @@ pub struct Grants {
     pub secrets: BTreeMap<Arc<str>, SecretGrant>,
     pub key_sets: Named<KeySet>,
     pub http: Option<HttpGrant>,
+    /// What a shadow's grants were made of.
+    pub shadow_of: Option<Arc<Self>>,
 }
 
 /// Resources by the names that guests open them by.
@@ -42,6 +43,8 @@ pub struct HttpGrant {
     /// `scheme://host[:port]`, in lower case and without the scheme's own port.
     origins: BTreeSet<Box<str>>,
     pub(super) reach: Reach,
+    /// For shadows: only by methods that ask and change nothing (RFC 9110 §9.2.1).
+    only_safe: bool,
     under_way: AtomicUsize,
 }
 
@@ -58,32 +61,40 @@ impl Grants {
             "rate-limit" => !self.limiters.is_empty(),
             "jwt" => !self.key_sets.is_empty(),
             "http" => self.http.is_some(),
-            other => EVERYBODYS.contains(&other),
+            other => is_free(other),
         }
     }
 
-    /// Checks that a component imports nothing that it may not use.
-    ///
-    /// # Errors
-    /// [`LoadError::Ungranted`], for the first such interface.
-    pub fn check(&self, version: &Version) -> Result<(), LoadError> {
-        match version.imports().iter().find(|interface| !self.admits(interface)) {
-            Some(interface) => Err(LoadError::Ungranted { interface: interface.clone(), grant: grant_for(interface) }),
-            None => Ok(()),
+    /// The same for guests that may change nothing outside themselves: what they write to stores and take from limiters is
+    /// theirs alone, and their requests only ask.
+    pub fn for_shadow(of: &Arc<Self>) -> Self {
+        fn each<T>(named: &Named<T>, make: impl Fn(&T) -> T) -> Named<T> {
+            named.iter().map(|(name, one)| (name.clone(), Arc::new(make(one)))).collect()
+        }
+        Self {
+            stores: each(&of.stores, Store::scratch_over),
+            tables: of.tables.clone(),
+            limiters: each(&of.limiters, Limiter::twin),
+            secrets: of.secrets.clone(),
+            key_sets: of.key_sets.clone(),
+            http: of.http.as_ref().map(HttpGrant::for_shadow),
+            shadow_of: Some(of.clone()),
         }
     }
 
-    /// Whether guests could tell the two apart: a reload keeps the instances where they cannot.
+    /// Whether guests could tell the two apart: a reload keeps the instances where they cannot. A shadow's are as what
+    /// they were made of.
     pub fn same_as(&self, other: &Self) -> bool {
-        same(&self.stores, &other.stores, Arc::ptr_eq)
-            && same(&self.tables, &other.tables, Arc::ptr_eq)
-            && same(&self.limiters, &other.limiters, Arc::ptr_eq)
-            && same(&self.key_sets, &other.key_sets, Arc::ptr_eq)
-            && match (&self.http, &other.http) {
+        let (one, other) = (self.shadow_of.as_deref().unwrap_or(self), other.shadow_of.as_deref().unwrap_or(other));
+        same(&one.stores, &other.stores, Arc::ptr_eq)
+            && same(&one.tables, &other.tables, Arc::ptr_eq)
+            && same(&one.limiters, &other.limiters, Arc::ptr_eq)
+            && same(&one.key_sets, &other.key_sets, Arc::ptr_eq)
+            && match (&one.http, &other.http) {
                 (Some(one), Some(other)) => one.origins == other.origins && one.reach == other.reach,
                 (one, other) => one.is_none() && other.is_none(),
             }
-            && same(&self.secrets, &other.secrets, |one, other| {
+            && same(&one.secrets, &other.secrets, |one, other| {
                 Arc::ptr_eq(&one.secret, &other.secret) && one.may_reveal == other.may_reveal
             })
     }
@@ -103,10 +114,17 @@ impl SecretGrant {
 impl HttpGrant {
     /// Origins in the one form that is compared: `scheme://host[:port]`, in lower case, without the scheme's own port.
     pub fn new(origins: impl IntoIterator<Item = Box<str>>, reach: Reach) -> Self {
-        Self { origins: origins.into_iter().collect(), reach, under_way: AtomicUsize::new(0) }
+        Self { origins: origins.into_iter().collect(), reach, only_safe: false, under_way: AtomicUsize::new(0) }
     }
 
-    pub(super) fn admits(&self, url: &Uri) -> bool {
+    fn for_shadow(&self) -> Self {
+        Self { only_safe: true, ..Self::new(self.origins.iter().cloned(), self.reach) }
+    }
+
+    pub(super) fn admits(&self, method: &Method, url: &Uri) -> bool {
+        if self.only_safe && !method.is_safe() {
+            return false;
+        }
         let (Some(scheme), Some(host)) = (url.scheme_str(), url.host()) else { return false };
         let own_port = match scheme {
             "http" => 80,
@@ -142,32 +160,8 @@ fn same<T>(one: &BTreeMap<Arc<str>, T>, other: &BTreeMap<Arc<str>, T>, is_same: 
             .all(|((one_name, one), (other_name, other))| one_name == other_name && is_same(one, other))
 }
 
-/// The key of `grants` that admits the interface, in the words of the configuration; `None` where none does.
-fn grant_for(interface: &str) -> Option<Grant> {
-    let (key, thing) = match interface {
-        "kv" => ("stores", "store"),
-        "tables" => ("tables", "table"),
-        "secrets" => ("secrets", "secret"),
-        "rate-limit" => ("limiters", "limiter"),
-        "jwt" => ("key_sets", "key set"),
-        "http" => ("http", "origin"),
-        _ => return None,
-    };
-    Some(Grant { key, thing })
-}
-
-/// A kind of grant, in the words of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
-    pub key: &'static str,
-    pub thing: &'static str,
-}
-
 /// Requests that the guests of one declaration may have under way, over all workers.
 const UNDER_WAY_MAX: usize = 256;
-
-/// Interfaces that need no grant.
-const EVERYBODYS: [&str; 7] = ["types", "setup", "exchange", "log", "metrics", "clock", "crypto"];
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +185,7 @@ mod tests {
     #[test]
     fn an_interface_is_admitted_by_its_grant_alone() {
         let none = Grants::default();
-        assert!(EVERYBODYS.iter().all(|interface| none.admits(interface)));
+        assert!(["types", "setup", "log", "metrics", "clock", "crypto"].iter().all(|interface| none.admits(interface)));
         let guarded = ["kv", "tables", "secrets", "rate-limit", "http", "jwt", "nobody-knows-this"];
         assert!(!guarded.iter().any(|interface| none.admits(interface)));
         let stores = with_store(store());
@@ -203,7 +197,7 @@ mod tests {
     fn an_origin_is_scheme_host_and_port() {
         let origins = ["https://a.example", "http://b.example:8080", "https://[2001:db8::1]:8443"];
         let grant = HttpGrant::new(origins.map(Box::from), Reach::Public);
-        let admits = |url: &str| url.parse().is_ok_and(|url| grant.admits(&url));
+        let admits = |url: &str| url.parse().is_ok_and(|url| grant.admits(&Method::POST, &url));
         for url in
             ["https://a.example", "https://A.Example:443/x?y", "http://b.example:8080/", "https://[2001:db8::1]:8443/"]
         {
@@ -236,11 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn a_shadow_only_asks() {
+        let grant = HttpGrant::new(["https://a.example".into()], Reach::Public);
+        let grants = Arc::new(Grants { http: Some(grant), ..Grants::default() });
+        let shadow = Grants::for_shadow(&grants);
+        assert!(shadow.admits("http") && shadow.same_as(&grants));
+        let url = "https://a.example/".parse().unwrap();
+        let admits = |method| shadow.http.as_ref().unwrap().admits(&method, &url);
+        assert!(admits(Method::GET) && admits(Method::HEAD) && !admits(Method::POST) && !admits(Method::DELETE));
+    }
+
+    #[test]
     fn guests_can_tell_other_resources_apart_and_other_rights() {
         let one = store();
         assert!(with_store(one.clone()).same_as(&with_store(one.clone())));
         assert!(!with_store(one.clone()).same_as(&with_store(store())), "another store of the same name");
         assert!(!with_store(one).same_as(&Grants::default()));
+        let grants = Arc::new(with_store(store()));
+        let shadow = Grants::for_shadow(&grants);
+        assert!(shadow.same_as(&grants) && grants.same_as(&shadow) && shadow.same_as(&Grants::for_shadow(&grants)));
+        assert!(!shadow.same_as(&with_store(store())));
         let secret = Arc::new(Secret::new("key".into(), b"hunter2").unwrap());
         assert!(with_secret(secret.clone(), true).same_as(&with_secret(secret.clone(), true)));
         assert!(!with_secret(secret.clone(), true).same_as(&with_secret(secret, false)));

@@ -7,16 +7,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use wasmtime::Store;
+use wasmtime::{Store, component};
 
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
-use super::budget::{Budget, FIRST_SLICE_TICKS, Ticks};
+use super::body_hooks::BodyHooks;
+use super::budget::{Budget, FIRST_SLICE_TICKS, GuestTime, Ticks};
 use super::clock::TICK;
-use super::declaration::{Declaration, Limits};
+use super::declaration::{Declaration, Limits, Recycle};
 use super::failure::Failure;
 use super::gate::{Permit, WorkerGate};
 use super::host::{Phase, State, View};
@@ -24,24 +25,30 @@ use super::setup::Setup;
 
 /// A component instance that serves one call at a time.
 pub(super) struct Instance {
-    store: Store<State>,
+    pub(super) store: Store<State>,
     lifecycle: lifecycle::Guest,
     request_hook: Option<request_hook::Guest>,
     response_hook: Option<response_hook::Guest>,
+    pub(super) body_hooks: BodyHooks,
     /// Ids of the attachments it was configured for, in ascending order.
     configured: Vec<u32>,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     /// The pool's count of retirements that this instance has followed.
     pub(super) retirements: u64,
-    pub(super) uses: u32,
+    /// The linear memory that the pool counts for it.
+    pub(super) counted_bytes: usize,
+    made: Instant,
+    uses: u64,
 }
 
 /// What a hook call may take.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
+pub(super) struct Bounds {
     deadline: Duration,
     ticks: Ticks,
     timeout: Duration,
+    /// Whether the deadline is what other calls of the same request left over.
+    is_shortened: bool,
 }
 
 impl Instance {
@@ -51,36 +58,40 @@ impl Instance {
         gate: &WorkerGate,
         overtime: Arc<AtomicUsize>,
     ) -> Result<Self, Failure> {
-        let Declaration { name, version, limits, grants, .. } = declaration;
-        let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-        let state = State::new(name.clone(), budget, limits, grants.clone(), gate);
-        let mut store = Store::new(version.instance_pre.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(limits.reply_bytes);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
-        let bounds = Bounds::of(limits);
+        let (mut store, instance, bounds) = instantiate(declaration, gate, overtime).await?;
         let setting_up = bounds.for_setup();
-        begin(&mut store, setting_up);
-        let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
-        store.data_mut().budget.stop();
-        let instance = made?;
         let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, setting_up.deadline);
-        let exports = &version.exports;
+        let exports = &declaration.version.exports;
         let lifecycle = exports.lifecycle.load(&mut store, &instance).map_err(trap)?;
         let request_hook =
             exports.request_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
         let response_hook =
             exports.response_hook.as_ref().map(|hook| hook.load(&mut store, &instance)).transpose().map_err(trap)?;
+        let body_hooks = BodyHooks::load(exports, &mut store, &instance).map_err(trap)?;
         Ok(Self {
             store,
             lifecycle,
             request_hook,
             response_hook,
+            body_hooks,
             configured: Vec::new(),
             bounds,
             retirements: 0,
+            counted_bytes: 0,
+            made: Instant::now(),
             uses: 0,
         })
+    }
+
+    /// Asks a component that exports `describe` for the schema of its configuration, on an instance made for this.
+    pub(super) async fn schema(declaration: &Declaration, gate: &WorkerGate) -> Result<String, Failure> {
+        let (mut store, instance, bounds) = instantiate(declaration, gate, Arc::default()).await?;
+        let bounds = bounds.for_setup();
+        let trap = |error: wasmtime::Error| Failure::from_wasmtime(&error, bounds.deadline);
+        let Some(describe) = &declaration.version.exports.describe else { return Ok("true".to_owned()) };
+        let describe = describe.load(&mut store, &instance).map_err(trap)?;
+        begin(&mut store, bounds);
+        bounds.within(describe.call_schema(&mut store)).await
     }
 
     /// Teaches the instance an attachment's config, and returns what the guest asked for meanwhile.
@@ -101,6 +112,23 @@ impl Instance {
         }
     }
 
+    /// CPU time of the last call, which took so long by the clock on the wall.
+    pub(super) fn used(&self, took: Duration) -> Duration {
+        self.store.data().budget.used(took)
+    }
+
+    /// Linear memory of the guest.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes
+    }
+
+    /// Whether it has served enough.
+    pub(super) fn is_spent(&self, recycle: &Recycle, now: Instant) -> bool {
+        self.uses >= recycle.uses
+            || recycle.age.is_some_and(|age| now.saturating_duration_since(self.made) >= age)
+            || recycle.memory_bytes.is_some_and(|bytes| self.memory_bytes() >= bytes)
+    }
+
     /// Whether it was configured for this attachment already; if not, [`Self::configure`] comes first.
     pub(super) fn knows(&self, attachment: &Attachment) -> bool {
         self.configured.binary_search(&attachment.id).is_ok()
@@ -111,19 +139,21 @@ impl Instance {
         self.store.data_mut().budget.admit(permit);
     }
 
-    /// Runs the request hook. `view` is lent to the guest's `exchange` for the call.
+    /// Runs the request hook. `view` is lent to the guest's `exchange` for the call, `time` bounds its CPU time together with other calls.
     pub(super) async fn on_request(
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
         view: Option<&View>,
+        time: &GuestTime,
     ) -> Result<RequestVerdict, Failure> {
         let Some(hook) = &self.request_hook else { return Ok(RequestVerdict::Next(Vec::new())) };
+        let bounds = self.bounds.within_request(time)?;
         lend(&mut self.store, view);
-        begin(&mut self.store, self.bounds);
-        let verdict = self.bounds.within(hook.call_on_request(&mut self.store, attachment.id, head)).await;
-        self.end();
-        verdict
+        begin(&mut self.store, bounds);
+        let verdict = bounds.within(hook.call_on_request(&mut self.store, attachment.id, head)).await;
+        self.end_hook();
+        verdict.map_err(|failure| bounds.blame(failure, time))
     }
 
     /// Runs the response hook.
@@ -132,13 +162,15 @@ impl Instance {
         attachment: &Attachment,
         head: ResponseHead<'_>,
         view: Option<&View>,
+        time: &GuestTime,
     ) -> Result<ResponseVerdict, Failure> {
         let Some(hook) = &self.response_hook else { return Ok(ResponseVerdict::Next(Vec::new())) };
+        let bounds = self.bounds.within_request(time)?;
         lend(&mut self.store, view);
-        begin(&mut self.store, self.bounds);
-        let verdict = self.bounds.within(hook.call_on_response(&mut self.store, attachment.id, head)).await;
-        self.end();
-        verdict
+        begin(&mut self.store, bounds);
+        let verdict = bounds.within(hook.call_on_response(&mut self.store, attachment.id, head)).await;
+        self.end_hook();
+        verdict.map_err(|failure| bounds.blame(failure, time))
     }
 
     /// Lets the guest forget the attachments that are not in `live` (ascending ids).
@@ -154,6 +186,11 @@ impl Instance {
         Ok(())
     }
 
+    pub(super) fn end_hook(&mut self) {
+        self.uses += 1;
+        self.end();
+    }
+
     fn end(&mut self) -> Phase {
         let state = self.store.data_mut();
         state.budget.stop();
@@ -161,14 +198,35 @@ impl Instance {
     }
 }
 
-fn begin(store: &mut Store<State>, bounds: Bounds) {
+/// A store with its limits, and the component in it.
+async fn instantiate(
+    declaration: &Declaration,
+    gate: &WorkerGate,
+    overtime: Arc<AtomicUsize>,
+) -> Result<(Store<State>, component::Instance, Bounds), Failure> {
+    let Declaration { version, limits, .. } = declaration;
+    let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
+    let state = State::new(declaration, budget, gate);
+    let mut store = Store::new(version.instance_pre.engine(), state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.reply_bytes);
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
+    let bounds = Bounds::of(limits);
+    let setting_up = bounds.for_setup();
+    begin(&mut store, setting_up);
+    let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
+    store.data_mut().budget.stop();
+    Ok((store, made?, bounds))
+}
+
+pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
     let state = store.data_mut();
     state.budget.start(bounds.ticks);
     state.begin(bounds.timeout);
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
-fn lend(store: &mut Store<State>, view: Option<&View>) {
+pub(super) fn lend(store: &mut Store<State>, view: Option<&View>) {
     if let Some(view) = view {
         store.data_mut().phase = Phase::Hook(Box::new(view.clone()));
     }
@@ -176,7 +234,12 @@ fn lend(store: &mut Store<State>, view: Option<&View>) {
 
 impl Bounds {
     fn of(limits: &Limits) -> Self {
-        Self { deadline: limits.deadline, ticks: Ticks::of(limits.deadline), timeout: limits.timeout }
+        Self {
+            deadline: limits.deadline,
+            ticks: Ticks::of(limits.deadline),
+            timeout: limits.timeout,
+            is_shortened: false,
+        }
     }
 
     /// Making an instance and learning a config may take longer than a hook.
@@ -184,8 +247,28 @@ impl Bounds {
         Self { deadline: SETUP_DEADLINE, ticks: Ticks::of(SETUP_DEADLINE), ..self }
     }
 
+    /// At most what the request has left.
+    pub(super) fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
+        let left = time.left();
+        if left >= self.deadline {
+            return Ok(self);
+        }
+        if left.is_zero() {
+            return Err(time.exceeded());
+        }
+        Ok(Self { deadline: left, ticks: Ticks::of(left), is_shortened: true, ..self })
+    }
+
+    /// A deadline that the request's other calls had shortened is the request's limit, not the plugin's.
+    pub(super) fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
+        match failure {
+            Failure::Deadline(_) if self.is_shortened => time.exceeded(),
+            other => other,
+        }
+    }
+
     /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.
-    async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
+    pub(super) async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
         let mut call = pin!(call);
         let mut timer = None;
         let outcome = std::future::poll_fn(|context| {

@@ -10,18 +10,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::records::{Download, LastGood, Records};
 use super::shelf::{Item, Shelf};
 
 /// Components and machine code of one state folder.
 #[derive(Debug, Clone)]
 pub struct Library {
-    /// By digest.
+    /// By digest; detached signatures lie beside them.
     components: Shelf,
-    /// Records, by the digest of plugin and source.
-    records: Shelf,
+    records: Records,
     /// Machine code: written by `compile`, cleared away here.
     code: Shelf,
     bytes_max: u64,
@@ -35,14 +34,6 @@ pub struct LibraryError {
     error: io::Error,
 }
 
-/// What served last under a plugin's name from a source.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    plugin: String,
-    source: String,
-    sha256: Digest,
-}
-
 impl Library {
     /// Opens or makes the folders of the library in `state_dir`. `bytes_max` bounds components and machine code together
     /// (`runtime.cache`); [`Self::sweep`] enforces it.
@@ -50,11 +41,14 @@ impl Library {
     /// # Errors
     /// [`LibraryError`] when a folder cannot be made this user's alone.
     pub fn open(state_dir: &Path, bytes_max: u64) -> Result<Self, LibraryError> {
-        let shelf = |name| {
-            let path = state_dir.join(name);
-            Shelf::open(path.clone()).map_err(|error| LibraryError { path, error })
-        };
-        Ok(Self { components: shelf("components")?, records: shelf("last-good")?, code: shelf("compiled")?, bytes_max })
+        let at = |name| state_dir.join(name);
+        let fail = |path| move |error| LibraryError { path, error };
+        Ok(Self {
+            components: Shelf::open(at("components")).map_err(fail(at("components")))?,
+            records: Records::open(at("records")).map_err(fail(at("records")))?,
+            code: Shelf::open(at("compiled")).map_err(fail(at("compiled")))?,
+            bytes_max,
+        })
     }
 
     /// Keeps a component. One that is here already, undamaged, is left as it is.
@@ -99,35 +93,34 @@ impl Library {
     /// # Errors
     /// [`LibraryError`] when the note cannot be written; the one before it stays.
     pub fn remember(&self, plugin: &str, source: &str, digest: Digest) -> Result<(), LibraryError> {
-        let name = record_name(plugin, source);
-        if self.recall(plugin, source) == Some(digest) {
-            self.records.touch(&name);
-            return Ok(());
-        }
-        let record = Record { plugin: plugin.to_owned(), source: source.to_owned(), sha256: digest };
-        let text = serde_json::to_vec_pretty(&record).expect("a record is plain JSON");
-        self.records.put(&name, &text).map_err(|error| LibraryError { path: self.records.path(&name), error })
+        let record = LastGood { plugin: plugin.to_owned(), source: source.to_owned(), sha256: digest };
+        self.records.write(&record).map_err(|error| LibraryError { path: self.records.folder().to_owned(), error })
     }
 
     /// The component that served last under the plugin's name, when it came from this source. It may be gone from here.
     pub fn recall(&self, plugin: &str, source: &str) -> Option<Digest> {
-        let path = self.records.path(&record_name(plugin, source));
-        let record = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice::<Record>(&text).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => Err(error.to_string()),
-        };
-        match record {
-            Ok(record) if record.plugin == plugin && record.source == source => Some(record.sha256),
-            Ok(_) => {
-                tracing::warn!(path = %path.display(), "the record of a last good version is another plugin's");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the record of a last good version cannot be read");
-                None
-            }
-        }
+        let record: Option<LastGood> = self.records.read(&LastGood::key_of(plugin, source));
+        record.map(|record| record.sha256)
+    }
+
+    /// Keeps the detached signature of a component, so that it can be checked again without its source.
+    pub(super) fn put_signature(&self, digest: Digest, signature: &str) -> Result<(), LibraryError> {
+        let name = signature_name(digest);
+        let path = self.components.path(&name);
+        self.components.put(&name, signature.as_bytes()).map_err(|error| LibraryError { path, error })
+    }
+
+    pub(super) fn signature(&self, digest: Digest) -> Option<String> {
+        fs::read_to_string(self.components.path(&signature_name(digest))).ok()
+    }
+
+    /// Notes what a URL led to.
+    pub(super) fn put_download(&self, download: &Download) -> Result<(), LibraryError> {
+        self.records.write(download).map_err(|error| LibraryError { path: self.records.folder().to_owned(), error })
+    }
+
+    pub(super) fn download(&self, url: &str) -> Option<Download> {
+        self.records.read(&Download::key_of(url))
     }
 
     /// Removes what was used least recently, until components and machine code fit into their bound. What belongs to a
@@ -142,8 +135,8 @@ impl Library {
             if size_bytes <= self.bytes_max {
                 break;
             }
-            // Machine code is called by its component's digest, and then by the engine it was made for.
-            let digest = item.name.split('-').next().unwrap_or_default();
+            // Machine code and signatures are called by their component's digest, and more behind it.
+            let digest = item.name.split(['-', '.']).next().unwrap_or_default();
             if !in_use.contains(digest) && removed(&item) {
                 size_bytes -= item.size_bytes;
             }
@@ -152,10 +145,8 @@ impl Library {
             let bytes_max = self.bytes_max;
             tracing::warn!(size_bytes, bytes_max, "the components in use take more than `runtime.cache` allows");
         }
-        let records = listed(&self.records);
-        let superfluous = records.len().saturating_sub(RECORDS_MAX);
-        for record in records.iter().take(superfluous) {
-            removed(record);
+        for record in self.records.superfluous().unwrap_or_default() {
+            removed(&record);
         }
     }
 
@@ -187,13 +178,9 @@ fn removed(item: &Item) -> bool {
     }
 }
 
-/// Names and sources are anything; a digest of both is a file name. No plugin's name contains a NUL.
-fn record_name(plugin: &str, source: &str) -> String {
-    format!("{}.json", Digest::of(format!("{plugin}\0{source}").as_bytes()))
+fn signature_name(digest: Digest) -> String {
+    format!("{digest}.minisig")
 }
-
-/// Plugins and sources whose last good version is known: far more than a gateway declares, and some 300 bytes each.
-const RECORDS_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -262,20 +249,6 @@ mod tests {
         assert_eq!(library.recall("audit", "file:a.wasm"), Some(one));
         library.remember("audit", "file:a.wasm", two).unwrap();
         assert_eq!(library.recall("audit", "file:a.wasm"), Some(two));
-    }
-
-    #[test]
-    fn a_damaged_record_is_no_record() {
-        let (_folder, library) = library(100);
-        let digest = Digest::of(b"1");
-        let another = br#"{"plugin": "other", "source": "file:a.wasm", "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}"#;
-        for damage in [b"".as_slice(), b"{", b"\xff\xfe", br#"{"plugin": "audit"}"#, another] {
-            library.remember("audit", "file:a.wasm", digest).unwrap();
-            fs::write(library.records.path(&record_name("audit", "file:a.wasm")), damage).unwrap();
-            assert_eq!(library.recall("audit", "file:a.wasm"), None);
-        }
-        library.remember("audit", "file:a.wasm", digest).unwrap();
-        assert_eq!(library.recall("audit", "file:a.wasm"), Some(digest));
     }
 
     #[test]

@@ -6,63 +6,96 @@
 //! ```text
 //! settings     of the one wasmtime engine, and the clock that ends endless loops
 //! digest       what a component is known by
-//! library      components kept by digest, and which served last (`shelf`: files that are whole or not there)
+//! source       where a component comes from, and what it must prove; `fetch` gets it
+//! library      components kept by digest, and which served last (`records`, on a `shelf` of whole files)
 //! compile      component -> machine code, made once and kept by digest
 //! child        the process that compiles, with its limits
 //! engine       engine, linker, compiler: what all plugins of a process share
-//! version      compiled component -> checked exports: which hooks, which rights
+//! contract     the versions of the WIT package that are spoken here, and what each interface needs
+//! version      compiled component -> checked exports (`outline`): which hooks, which rights
+//! inspect      what can be told of a component without serving it
 //! grants       what of the configuration its guests may use
 //! declaration  a version under a name, with limits: what configurations declare as a plugin
 //! attachment   a declaration on a route with a config; `setup` is what it asks for, `configure` makes it
-//! pool         per worker: instances of one declaration, checked out for one call
+//! deployment   what serves under a name: a release (a declaration with its attachments), and perhaps one on trial
+//! lane         a deployment on one worker
+//! pool         per worker: instances of one declaration; `lease` is one on loan, `restarts` and `breaker` are for failing ones
 //! instance     one store and one component instance; what a call costs stands there
+//! body_hooks   its calls that see bodies: whole, or piece by piece in a `transform`
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
 //! metrics      the numbers that guests write, over all workers
 //! failure      what can go wrong, by kind
+//! stats        what was called, and how it went
 //! ```
 
 mod settings;
 mod clock;
 mod digest;
-mod shelf;
+mod source;
+mod fetch;
 mod library;
+mod records;
+mod shelf;
 mod compile;
 mod child;
 mod engine;
+mod contract;
+mod outline;
+mod rights;
 mod version;
+mod inspect;
 mod grants;
 mod declaration;
 mod attachment;
 mod setup;
 mod configure;
+mod deployment;
 
+mod lane;
 mod pool;
+mod lease;
+mod restarts;
+mod breaker;
 mod instance;
+mod body_hooks;
+mod transform;
 mod budget;
 mod gate;
 mod host;
 mod metrics;
 mod failure;
+mod stats;
 
 mod bindings;
 pub mod builtin;
 
 pub use attachment::Attachment;
 pub use bindings::exports::witgate::plugin::{request_hook, response_hook};
-pub use bindings::witgate::plugin::types;
+pub use bindings::witgate::plugin::{body_types, types};
+pub use budget::GuestTime;
 pub(crate) use child::CHILD_COMMAND;
 pub use child::compile_child;
 pub use compile::CompileLimits;
-pub use declaration::{Declaration, Isolation, Limits};
+pub use declaration::{Declaration, Isolation, Limits, Recycle};
+pub use deployment::{Deployment, Release, Share, StickyKey, Trial, TrialMode};
 pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
+pub use fetch::Delivery;
 pub use gate::WorkerGate;
-pub use grants::{Grant, Grants, HttpGrant, Named, SecretGrant};
+pub use grants::{Grants, HttpGrant, Named, SecretGrant};
 pub use host::View;
+pub use inspect::Inspection;
+pub use lane::{Lane, Side, TrialSide};
+pub use lease::{Lease, Parked};
 pub use library::{Library, LibraryError};
 pub use metrics::{GuestMetric, GuestReadings, GuestValue};
+pub use outline::Outline;
 pub use pool::Pool;
+pub use rights::{Capability, Rights};
 pub use setup::{Setup, Want};
+pub use source::{Proof, PublicKey, PublicKeyError, Source, SourceError};
+pub use stats::{BUCKETS, Comparison, HookTotals, InstanceState, Outcome, Registry, Stats, Totals, bucket_bound};
+pub use transform::Transform;
 pub use version::{Hook, Version};

@@ -3,17 +3,21 @@
 //! Last in, first out, so that the instance whose memory is in the cache serves next and the others can be let go.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::attachment::Attachment;
-use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
+use super::breaker::Breaker;
 use super::declaration::{Declaration, Isolation};
 use super::failure::Failure;
 use super::gate::{LONG_CALLS_MAX, WorkerGate};
-use super::host::View;
 use super::instance::Instance;
+use super::lease::Lease;
+use super::restarts::Restarts;
+use super::stats::Stats;
 
 /// Instances of one declaration on one worker.
 pub struct Pool {
@@ -21,29 +25,48 @@ pub struct Pool {
     gate: WorkerGate,
     #[allow(clippy::vec_box, reason = "an instance is moved at each call, and is some hundred bytes")]
     idle: RefCell<Vec<Box<Instance>>>,
+    /// All instances but the parked ones.
     live: Cell<usize>,
+    parked: Cell<usize>,
+    /// Linear memory of all instances, as they were when their last call ended.
+    memory_bytes: Cell<usize>,
     /// Calls of this pool that are past their first slice.
     overtime: Arc<AtomicUsize>,
     /// Ids of the attachments that still exist, ascending, and how often that changed.
     attachments: RefCell<Rc<[u32]>>,
     retirements: Cell<u64>,
+    restarts: Restarts,
+    breaker: Breaker,
+    stats: Arc<Stats>,
+    reported: Cell<Option<Instant>>,
 }
 
 impl Pool {
     pub fn new(declaration: Arc<Declaration>, gate: WorkerGate) -> Self {
+        let stats = gate.registry.register(declaration.name.clone(), declaration.version.digest());
         Self {
+            restarts: Restarts::new(declaration.limits.restarts),
             declaration,
             gate,
             idle: RefCell::default(),
             live: Cell::new(0),
+            parked: Cell::new(0),
+            memory_bytes: Cell::new(0),
             overtime: Arc::default(),
             attachments: RefCell::new(Rc::default()),
             retirements: Cell::new(0),
+            breaker: Breaker::default(),
+            stats,
+            reported: Cell::new(None),
         }
     }
 
     pub fn declaration(&self) -> &Arc<Declaration> {
         &self.declaration
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// Tells the pool which attachments exist now; instances forget the others when they come back from their next call.
@@ -56,70 +79,91 @@ impl Pool {
         }
     }
 
-    /// Runs the request hook of an attachment.
+    /// Makes an instance that knows the attachment, and leaves it for the first request.
     ///
     /// # Errors
-    /// Any [`Failure`]; the instance that failed is gone, and the next call finds another.
-    pub async fn on_request(
-        &self,
-        attachment: &Attachment,
-        head: RequestHead<'_>,
-        view: Option<&View>,
-    ) -> Result<RequestVerdict, Failure> {
-        let mut lease = self.check_out(attachment).await?;
-        let verdict = lease.instance().on_request(attachment, head, view).await?;
-        self.check_in(lease).await;
-        Ok(verdict)
+    /// Any [`Failure`] of instantiating or configuring.
+    pub async fn warm(self: &Rc<Self>, attachment: Option<&Attachment>) -> Result<(), Failure> {
+        let mut lease = self.instantiate().await?;
+        if let Some(attachment) = attachment {
+            lease.instance().configure(attachment).await?;
+        }
+        if self.declaration.isolation == Isolation::Shared {
+            lease.check_in().await;
+        }
+        Ok(())
     }
 
-    /// Runs the response hook of an attachment.
-    ///
-    /// # Errors
-    /// As [`Self::on_request`].
-    pub async fn on_response(
-        &self,
-        attachment: &Attachment,
-        head: ResponseHead<'_>,
-        view: Option<&View>,
-    ) -> Result<ResponseVerdict, Failure> {
-        let mut lease = self.check_out(attachment).await?;
-        let verdict = lease.instance().on_response(attachment, head, view).await?;
-        self.check_in(lease).await;
-        Ok(verdict)
+    /// Whether a plugin that fails open is called at all: one that kept failing is left out for a while.
+    pub fn admits(&self) -> bool {
+        let admits = self.breaker.admits();
+        if !admits {
+            self.stats.skipped();
+        }
+        admits
+    }
+
+    /// Notes the outcome of a call of an attachment that fails open.
+    pub fn passed_open(&self) {
+        self.breaker.succeeded();
+    }
+
+    /// As [`Self::passed_open`], for a failure. Says whether the breaker opened with it.
+    pub fn failed_open(&self) -> bool {
+        self.breaker.failed()
+    }
+
+    /// Whether something that is seen often may be logged: once in `interval`.
+    pub fn may_report(&self, interval: Duration) -> bool {
+        let now = Instant::now();
+        let may = self.reported.get().is_none_or(|at| now.saturating_duration_since(at) >= interval);
+        if may {
+            self.reported.set(Some(now));
+        }
+        may
     }
 
     /// An instance that knows the attachment. Only the common case is written out here; the others are boxed, so that
     /// they take no room in the future of every call.
-    async fn check_out(&self, attachment: &Attachment) -> Result<Lease<'_>, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::Limit`] when there are too many, or any failure of making one.
+    pub async fn check_out(self: &Rc<Self>, attachment: &Attachment) -> Result<Lease, Failure> {
         if self.overtime.load(Ordering::Relaxed) < LONG_CALLS_MAX
             && let Some(instance) = self.idle.borrow_mut().pop_if(|instance| instance.knows(attachment))
         {
-            return Ok(Lease { instance: Some(instance), live: &self.live });
+            return Ok(Lease::new(self.clone(), instance));
         }
         Box::pin(self.prepare(attachment)).await
     }
 
-    async fn prepare(&self, attachment: &Attachment) -> Result<Lease<'_>, Failure> {
+    async fn prepare(self: &Rc<Self>, attachment: &Attachment) -> Result<Lease, Failure> {
         let idle = self.idle.borrow_mut().pop();
         let mut lease = match idle {
-            Some(instance) => Lease { instance: Some(instance), live: &self.live },
+            Some(instance) => Lease::new(self.clone(), instance),
             None => self.instantiate().await?,
         };
         if !lease.instance().knows(attachment) {
             lease.instance().configure(attachment).await?;
         }
-        // A plugin that is spinning already queues before it starts: otherwise each of many calls that arrive at once
-        // would first burn its first slice, one after the other, with everybody else waiting. Nothing else may be waited
-        // for with the permit in hand, or two such calls could wait for each other.
-        if self.overtime.load(Ordering::Relaxed) >= LONG_CALLS_MAX {
-            let timeout = self.declaration.limits.timeout;
-            let permit = tokio::time::timeout(timeout, self.gate.permits.acquire()).await;
-            lease.instance().admit(permit.map_err(|_| Failure::Timeout(timeout))?);
-        }
+        self.queue(lease.instance()).await?;
         Ok(lease)
     }
 
-    async fn instantiate(&self) -> Result<Lease<'_>, Failure> {
+    /// Waits until the next call of an instance may start. A plugin that is spinning already queues before it starts:
+    /// otherwise each of many calls that arrive at once would first burn its first slice, one after the other, with
+    /// everybody else waiting. Nothing else may be waited for with the permit in hand, or two such calls could wait for
+    /// each other.
+    pub(super) async fn queue(&self, instance: &mut Instance) -> Result<(), Failure> {
+        if self.overtime.load(Ordering::Relaxed) >= LONG_CALLS_MAX {
+            let timeout = self.declaration.limits.timeout;
+            let permit = tokio::time::timeout(timeout, self.gate.permits.acquire()).await;
+            instance.admit(permit.map_err(|_| Failure::Timeout(timeout))?);
+        }
+        Ok(())
+    }
+
+    async fn instantiate(self: &Rc<Self>) -> Result<Lease, Failure> {
         let instances_max = self.declaration.limits.instances;
         if self.live.get() >= instances_max {
             let detail = format!("{instances_max} instances are busy on this worker");
@@ -127,31 +171,70 @@ impl Pool {
         }
         // Counted before it exists, and by the lease from here on: making it takes time, and may fail or be dropped.
         self.live.set(self.live.get() + 1);
-        let mut lease = Lease { instance: None, live: &self.live };
+        let mut lease = Lease::empty(self.clone());
+        if let Some(wait) = self.restarts.wait() {
+            self.stats.restarted();
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
         let mut instance = Box::new(Instance::new(&self.declaration, &self.gate, self.overtime.clone()).await?);
         instance.retirements = self.retirements.get();
-        lease.instance = Some(instance);
+        lease.fill(instance);
         Ok(lease)
     }
 
-    async fn check_in(&self, mut lease: Lease<'_>) {
-        let instance = lease.instance();
-        instance.uses += 1;
-        if self.declaration.isolation == Isolation::Fresh || instance.uses >= USES_MAX {
-            return;
+    /// Takes an instance back whose calls went well.
+    pub(super) fn take_back(&self, mut instance: Box<Instance>) {
+        let bytes = instance.memory_bytes();
+        self.count_memory(instance.counted_bytes, bytes);
+        instance.counted_bytes = bytes;
+        self.idle.borrow_mut().push(instance);
+        self.tell();
+    }
+
+    /// An instance that was counted is gone, for whatever reason; `None` when it never came to be.
+    pub(super) fn lost(&self, instance: Option<&Instance>) {
+        self.count_memory(instance.map_or(0, |instance| instance.counted_bytes), 0);
+        self.live.set(self.live.get() - 1);
+        self.tell();
+    }
+
+    /// An instance failed: its successor is made at a capped rate.
+    pub(super) fn failed(&self) {
+        self.restarts.failed();
+    }
+
+    /// From here on the instance counts as parked. Says no when too many are.
+    pub(super) fn park(&self) -> Result<(), Failure> {
+        let parked_max = self.declaration.limits.parked;
+        if self.parked.get() >= parked_max {
+            let detail = format!("{parked_max} instances of this worker are held by requests or bodies");
+            return Err(Failure::Limit { limit: "limits.parked", detail });
         }
-        if instance.retirements != self.retirements.get() && !Box::pin(self.retire(instance)).await {
-            return;
-        }
-        if let Some(instance) = lease.instance.take() {
-            // It stays alive, so the count stays: the lease must not take it down.
-            std::mem::forget(lease);
-            self.idle.borrow_mut().push(instance);
-        }
+        self.parked.set(self.parked.get() + 1);
+        self.live.set(self.live.get() - 1);
+        self.tell();
+        Ok(())
+    }
+
+    pub(super) fn unpark(&self) {
+        self.parked.set(self.parked.get() - 1);
+        self.live.set(self.live.get() + 1);
+        self.tell();
+    }
+
+    /// Whether more instances serve than may, because others came to be while some were parked.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.live.get() > self.declaration.limits.instances
+    }
+
+    pub(super) fn has_retired_since(&self, instance: &Instance) -> bool {
+        instance.retirements != self.retirements.get()
     }
 
     /// Lets the instance forget attachments that are gone. Says whether it is still good.
-    async fn retire(&self, instance: &mut Instance) -> bool {
+    pub(super) async fn retire(&self, instance: &mut Instance) -> bool {
         instance.retirements = self.retirements.get();
         let live = self.attachments.borrow().clone();
         match instance.forget_all_but(&live).await {
@@ -163,25 +246,20 @@ impl Pool {
             }
         }
     }
-}
 
-/// An instance on loan for one call. Dropped with the instance in it, whatever the reason, the instance is gone.
-struct Lease<'p> {
-    instance: Option<Box<Instance>>,
-    live: &'p Cell<usize>,
-}
+    fn count_memory(&self, before: usize, now: usize) {
+        self.memory_bytes.set(self.memory_bytes.get() + now - before);
+        self.stats.set_memory(self.memory_bytes.get());
+    }
 
-impl Lease<'_> {
-    fn instance(&mut self) -> &mut Instance {
-        self.instance.as_mut().expect("a lease holds its instance until check-in")
+    fn tell(&self) {
+        let idle = self.idle.borrow().len();
+        self.stats.set_instances(idle, self.live.get() - idle, self.parked.get());
     }
 }
 
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        self.live.set(self.live.get() - 1);
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("declaration", &self.declaration.name).finish_non_exhaustive()
     }
 }
-
-/// Calls after which an instance is replaced, so that what a guest leaks does not add up for ever.
-const USES_MAX: u32 = 1_000_000;

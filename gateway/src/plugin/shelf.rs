@@ -30,6 +30,10 @@ impl Shelf {
         Ok(Self(path))
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

@@ -15,14 +15,8 @@ use crate::message::{Body, BodyLimits, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
 use crate::upstream::{Client, SendError, Sent, Upstream};
 
-/// Sends the exchange's request, and fills in its response's head. Returns the response's body, as it arrives.
-pub(super) async fn forward(
-    generation: &Generation,
-    route: &Route,
-    exchange: &mut Exchange,
-    body: Body,
-    deadline: Instant,
-) -> Result<Body, ProxyError> {
+/// Sends the exchange's request, and fills in its response: the head, and the body as it arrives.
+pub(super) async fn forward(generation: &Generation, route: &Route, exchange: &mut Exchange) -> Result<(), ProxyError> {
     let Target::Upstreams { places, turns } = &route.target else {
         return Err(ProxyError::NoEndpoint);
     };
@@ -38,19 +32,16 @@ pub(super) async fn forward(
     let endpoint = upstream.balancer.next().ok_or(ProxyError::NoEndpoint)?;
     let client = &generation.clients[place][endpoint];
 
-    let sent = attempt(upstream, client, exchange, body, deadline).await?;
-    Ok(receive(upstream, exchange, sent))
+    let sent = attempt(upstream, client, exchange).await?;
+    receive(upstream, exchange, sent);
+    Ok(())
 }
 
 /// One try, and a second on a new connection when a kept one turned out to be dead before it said a word.
-async fn attempt(
-    upstream: &Upstream,
-    client: &Rc<Client>,
-    exchange: &mut Exchange,
-    body: Body,
-    deadline: Instant,
-) -> Result<Sent, ProxyError> {
+async fn attempt(upstream: &Upstream, client: &Rc<Client>, exchange: &mut Exchange) -> Result<Sent, ProxyError> {
+    let deadline = exchange.deadline;
     let try_deadline = deadline.min(Instant::now() + upstream.timeouts.per_try);
+    let body = std::mem::take(&mut exchange.request_body);
     // Only what can be said twice is: an idempotent request without a body (RFC 9110 §9.2.2).
     let may_repeat = body.is_end_stream() && is_idempotent(&exchange.method);
     let request = upstream_request(exchange, body);
@@ -98,13 +89,13 @@ fn has_length(request: &Request<Body>) -> bool {
     request.headers().contains_key(http::header::CONTENT_LENGTH)
 }
 
-fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent) -> Body {
+fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent) {
     let Sent { response, give_back } = sent;
     let (mut head, incoming): (_, Incoming) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
     exchange.response = ResponseHead { status: head.status, headers: head.headers, origin: Origin::Upstream };
     let limits = BodyLimits { bytes_max: u64::MAX, idle: upstream.timeouts.idle };
-    Body::stream(incoming, limits, Some(give_back))
+    exchange.response_body = Body::stream(incoming, limits, Some(give_back));
 }
 
 /// Methods that may be said twice with the effect of once (RFC 9110 §9.2.2).

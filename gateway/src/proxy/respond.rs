@@ -8,8 +8,9 @@ use serde_json::json;
 use super::identity::X_REQUEST_ID;
 use crate::filter::{FilterError, Reply};
 use crate::message::path::PathError;
+use crate::message::{BodyError, BodyFault, CollectError};
 use crate::plugin::Failure;
-use crate::upstream::{BodyFault, SendError};
+use crate::upstream::SendError;
 
 /// Why a request was not answered by its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +86,26 @@ impl ProxyError {
 
 /// A plugin's words are for the log; the client learns that it was a filter, not which or why.
 fn filter_told(error: &FilterError) -> Told {
-    match &error.failure {
-        Failure::Limit { limit: "limits.instances" | "runtime.slots", .. } => Told {
+    let failure = match error {
+        FilterError::Failed { failure, .. } => failure,
+        FilterError::RequestBody { error: CollectError::Body(error), .. } => return request_body_told(error.fault()),
+        FilterError::RequestBody { error: CollectError::TooLarge { .. }, .. } => {
+            let detail = "the request's body is larger than a filter of this route takes".to_owned();
+            return Told { status: StatusCode::PAYLOAD_TOO_LARGE, detail, proxy_status: None };
+        }
+        FilterError::ResponseBody { error: CollectError::Body(BodyError::Late), .. } => {
+            return beyond(StatusCode::GATEWAY_TIMEOUT, "http_response_timeout");
+        }
+        FilterError::ResponseBody { error: CollectError::Body(BodyError::BrokenOff), .. } => return filter_failed(),
+        FilterError::ResponseBody { error: CollectError::Body(_), .. } => {
+            return beyond(StatusCode::BAD_GATEWAY, "http_response_incomplete");
+        }
+        FilterError::ResponseBody { error: CollectError::TooLarge { .. }, .. } => {
+            return beyond(StatusCode::BAD_GATEWAY, "http_response_body_size");
+        }
+    };
+    match failure {
+        Failure::Limit { limit: "limits.instances" | "limits.parked" | "runtime.slots", .. } => Told {
             status: StatusCode::SERVICE_UNAVAILABLE,
             detail: "the gateway is busy".to_owned(),
             proxy_status: Some("proxy_internal_error"),
@@ -114,15 +133,18 @@ fn upstream_told(error: &SendError) -> Told {
             beyond(StatusCode::BAD_GATEWAY, "http_protocol_error")
         }
         SendError::Connection { .. } => beyond(StatusCode::BAD_GATEWAY, "connection_terminated"),
-        SendError::RequestBody(fault) => {
-            let status = match fault {
-                BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                BodyFault::Idle => StatusCode::REQUEST_TIMEOUT,
-                BodyFault::Gone => StatusCode::BAD_REQUEST,
-            };
-            Told { status, detail: format!("the request's body failed: {fault}"), proxy_status: None }
-        }
+        SendError::RequestBody(fault) => request_body_told(*fault),
     }
+}
+
+fn request_body_told(fault: BodyFault) -> Told {
+    let status = match fault {
+        BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyFault::Slow => StatusCode::REQUEST_TIMEOUT,
+        BodyFault::Gone => StatusCode::BAD_REQUEST,
+        BodyFault::BrokenOff => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Told { status, detail: format!("the request's body failed: {fault}"), proxy_status: None }
 }
 
 fn beyond(status: StatusCode, proxy_status: &'static str) -> Told {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use super::forward::forward;
 use super::respond::ProxyError;
 use super::worker::{Generation, Worker};
 use super::{identity, receive};
-use crate::filter::{Connection, Exchange, Origin, RequestEnd};
+use crate::filter::{BrokenOff, Connection, Exchange, Origin, RequestEnd};
 use crate::message::{Body, BodyLimits, strip_owned};
 use crate::router;
 use crate::snapshot::{Listener, Route, Target};
@@ -45,23 +45,24 @@ pub fn serve(
     let place = match found {
         Ok(place) => place,
         Err(error) => {
-            let body = fail(&mut exchange, &error);
-            return Box::pin(std::future::ready(finish(exchange, body)));
+            fail(&mut exchange, &error);
+            return Box::pin(std::future::ready(finish(exchange)));
         }
     };
     let limits = BodyLimits { bytes_max: listener.limits.body_bytes, idle: listener.limits.idle_timeout };
-    let body = Body::stream(incoming, limits, None);
+    exchange.request_body = Body::stream(incoming, limits, None);
+    exchange.deadline = arrival + generation.snapshot.routes[place].timeout;
     Box::pin(async move {
-        let route = &generation.snapshot.routes[place];
-        let body = pass(&generation, route, &mut exchange, body, arrival + route.timeout).await;
-        finish(exchange, body)
+        pass(&generation, &generation.snapshot.routes[place], &mut exchange).await;
+        finish(exchange)
     })
 }
 
 /// The exchange, as filters may trust it: what only filters may write is gone, who the client is stands fast.
 fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connection>, head: Parts) -> Box<Exchange> {
     // Boxed: it is handed through every step, and moving it each time would cost more.
-    let mut exchange = Box::new(Exchange::new(connection.clone(), head, generation.pools.clone()));
+    let mut exchange =
+        Box::new(Exchange::new(connection.clone(), head, generation.lanes.clone(), generation.guest_time()));
     strip_owned(&mut exchange.headers, &generation.snapshot.owned_headers);
     identity::establish(&mut exchange, listener);
     exchange
@@ -86,42 +87,55 @@ fn find_route(generation: &Generation, listener: u16, exchange: &mut Exchange) -
     Some(place)
 }
 
-/// The chain down, the upstream or the route's own answer, the chain up. Returns the response's body.
-async fn pass(generation: &Generation, route: &Route, exchange: &mut Exchange, body: Body, deadline: Instant) -> Body {
-    let (mut body, ran) = match route.chain.on_request(exchange).await {
+/// The chain down, the upstream or the route's own answer, the chain up.
+async fn pass(generation: &Generation, route: &Route, exchange: &mut Exchange) {
+    let ran = match route.chain.on_request(exchange).await {
         RequestEnd::Passed { ran } => {
-            let body = match &route.target {
+            match &route.target {
                 Target::Respond(reply) => reply.clone().install(exchange, Origin::Upstream),
-                Target::Upstreams { .. } => match forward(generation, route, exchange, body, deadline).await {
-                    Ok(body) => body,
-                    Err(error) => fail(exchange, &error),
-                },
-            };
-            (body, ran)
+                Target::Upstreams { .. } => {
+                    if let Err(error) = forward(generation, route, exchange).await {
+                        not_forwarded(exchange, error);
+                    }
+                }
+            }
+            ran
         }
-        RequestEnd::Answered { reply, ran } => (reply.install(exchange, Origin::Filter), ran),
-        RequestEnd::Failed { error, ran } => (fail(exchange, &ProxyError::Filter(error)), ran),
+        RequestEnd::Answered { reply, ran } => {
+            reply.install(exchange, Origin::Filter);
+            ran
+        }
+        RequestEnd::Failed { error, ran } => {
+            fail(exchange, &ProxyError::Filter(error));
+            ran
+        }
     };
     // Also over answers that a filter or the gateway made: a filter that opened something must see its end.
     route
         .chain
-        .on_response(exchange, ran, |exchange, answer| {
-            body = match answer {
-                Ok(reply) => reply.install(exchange, Origin::Filter),
-                Err(error) => fail(exchange, &ProxyError::Filter(error)),
-            };
+        .on_response(exchange, ran, |exchange, answer| match answer {
+            Ok(reply) => reply.install(exchange, Origin::Filter),
+            Err(error) => fail(exchange, &ProxyError::Filter(error)),
         })
         .await;
-    body
 }
 
-fn fail(exchange: &mut Exchange, error: &ProxyError) -> Body {
-    let request_id: &HeaderValue = &exchange.request_id;
-    error.reply(request_id).install(exchange, Origin::Gateway)
+/// A filter that broke the request's body off decides what the client hears; to the upstream it was a body that failed.
+fn not_forwarded(exchange: &mut Exchange, error: ProxyError) {
+    match exchange.take_broken_off() {
+        Some(BrokenOff::Answered(reply)) => reply.install(exchange, Origin::Filter),
+        Some(BrokenOff::Failed(error)) => fail(exchange, &ProxyError::Filter(error)),
+        None => fail(exchange, &error),
+    }
 }
 
-fn finish(exchange: Box<Exchange>, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
+fn fail(exchange: &mut Exchange, error: &ProxyError) {
+    error.reply(&exchange.request_id).install(exchange, Origin::Gateway);
+}
+
+fn finish(exchange: Box<Exchange>) -> Response<Body> {
+    let exchange = *exchange;
+    let mut response = Response::new(exchange.response_body);
     *response.status_mut() = exchange.response.status;
     *response.headers_mut() = exchange.response.headers;
     response

@@ -2,14 +2,14 @@
 //!
 //! Each worker wraps a snapshot in an `Rc` of its own, so that a request counts no reference that threads share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 
-use crate::plugin::{Pool, Runtime, WorkerGate};
+use crate::plugin::{Failure, GuestTime, Lane, Pool, Release, Runtime, Side, TrialSide, WorkerGate};
 use crate::snapshot::{Listener, Snapshot};
 use crate::upstream::Client;
 
@@ -18,6 +18,8 @@ pub struct Worker {
     current: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     generation: RefCell<Rc<Generation>>,
     gate: WorkerGate,
+    /// Pools of releases that are about to serve, made and warmed before any request meets them.
+    warm: RefCell<Vec<Rc<Pool>>>,
 }
 
 /// A snapshot with what this worker keeps for it.
@@ -26,14 +28,19 @@ pub struct Generation {
     /// By the snapshot's upstreams and their endpoints.
     pub clients: Vec<Vec<Rc<Client>>>,
     /// By the snapshot's plugins.
-    pub pools: Rc<[Rc<Pool>]>,
+    pub lanes: Rc<[Lane]>,
 }
 
 impl Worker {
     pub fn new(current: Arc<ArcSwap<Snapshot>>, runtime: &Runtime) -> Rc<Self> {
         let gate = runtime.worker_gate();
-        let first = Generation::after(None, current.load_full(), &gate);
-        Rc::new(Self { current: RefCell::new(Cache::new(current)), generation: RefCell::new(Rc::new(first)), gate })
+        let first = Generation::after(None, current.load_full(), &gate, &[]);
+        Rc::new(Self {
+            current: RefCell::new(Cache::new(current)),
+            generation: RefCell::new(Rc::new(first)),
+            gate,
+            warm: RefCell::default(),
+        })
     }
 
     /// The generation that a request which begins now sees to its end.
@@ -42,9 +49,26 @@ impl Worker {
         let newest = current.load();
         let mut generation = self.generation.borrow_mut();
         if !Arc::ptr_eq(newest, &generation.snapshot) {
-            *generation = Rc::new(Generation::after(Some(&generation), newest.clone(), &self.gate));
+            let warm = self.warm.take();
+            *generation = Rc::new(Generation::after(Some(&generation), newest.clone(), &self.gate, &warm));
         }
         generation.clone()
+    }
+
+    /// Makes an instance of a release that is about to serve, and keeps it for the generation that will.
+    ///
+    /// # Errors
+    /// Any [`Failure`] of making it: the release should not serve then.
+    pub async fn warm(&self, release: &Release) -> Result<(), Failure> {
+        let pool = Rc::new(Pool::new(release.declaration.clone(), self.gate.clone()));
+        pool.warm(release.attachments.first().map(AsRef::as_ref)).await?;
+        self.warm.borrow_mut().push(pool);
+        Ok(())
+    }
+
+    /// Lets go of what was warmed for a generation that never came.
+    pub fn forget_warm(&self) {
+        self.warm.take();
     }
 
     /// Housekeeping, a few times a minute: lets go of connections that waited too long, and of a snapshot that was replaced.
@@ -60,7 +84,7 @@ impl Generation {
     }
 
     /// Keeps the connections and instances of what did not change.
-    fn after(previous: Option<&Self>, snapshot: Arc<Snapshot>, gate: &WorkerGate) -> Self {
+    fn after(previous: Option<&Self>, snapshot: Arc<Snapshot>, gate: &WorkerGate, warm: &[Rc<Pool>]) -> Self {
         let old_clients: Vec<&Rc<Client>> =
             previous.into_iter().flat_map(|previous| previous.clients.iter().flatten()).collect();
         let clients = snapshot
@@ -79,20 +103,31 @@ impl Generation {
                     .collect()
             })
             .collect();
-        let pools: Rc<[Rc<Pool>]> = snapshot
+        let lanes: Vec<&Lane> = previous.into_iter().flat_map(|previous| previous.lanes.iter()).collect();
+        let sides = || lanes.iter().flat_map(|lane| lane.sides());
+        let side = |release: &Release| {
+            let pools = warm.iter().chain(sides().map(|side| &side.pool));
+            let old = pools.into_iter().find(|pool| Arc::ptr_eq(pool.declaration(), &release.declaration)).cloned();
+            let pool = old.unwrap_or_else(|| Rc::new(Pool::new(release.declaration.clone(), gate.clone())));
+            Side::new(pool, release)
+        };
+        let lanes = snapshot
             .plugins
             .iter()
-            .map(|declaration| {
-                let old = previous.into_iter().flat_map(|previous| previous.pools.iter());
-                let pool = old.into_iter().find(|pool| Arc::ptr_eq(pool.declaration(), declaration)).cloned();
-                pool.unwrap_or_else(|| Rc::new(Pool::new(declaration.clone(), gate.clone())))
+            .map(|plugin| Lane {
+                stable: side(&plugin.deployment.stable),
+                trial: plugin.deployment.trial.as_ref().map(|trial| TrialSide {
+                    trial: trial.clone(),
+                    side: side(&trial.release),
+                    turn: Cell::new(0),
+                }),
             })
             .collect();
-        for pool in pools.iter() {
-            let all = snapshot.attachments.iter();
-            let its_own = all.filter(|attachment| Arc::ptr_eq(&attachment.declaration, pool.declaration()));
-            pool.retain_attachments(its_own.map(AsRef::as_ref));
-        }
-        Self { snapshot, clients, pools }
+        Self { snapshot, clients, lanes }
+    }
+
+    /// The time that the plugins of one request may use.
+    pub fn guest_time(&self) -> GuestTime {
+        GuestTime::new(self.snapshot.request_deadline)
     }
 }

@@ -76,6 +76,14 @@ impl<C: Clock + Clone> Limiter<C> {
         Ok(Self { name, options, inner })
     }
 
+    /// One of the same kind with buckets of its own, all full: what is taken from it is missing nowhere.
+    pub fn twin(&self) -> Self
+    where
+        C: Default,
+    {
+        Self::with_clock(self.name.clone(), self.options.clone(), C::default()).expect("the options made one before")
+    }
+
     /// Takes `cost` units of the key's bucket, or none if there are not so many. A cost of 0 counts as 1.
     pub fn take(&self, key: String, cost: u32) -> Decision {
         let limit = self.options.burst.get();

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::listener::{self, Permits};
 use super::pulse::{LOOK_INTERVAL, Pulses};
-use crate::plugin::Runtime;
+use crate::plugin::{Failure, Release, Runtime};
 use crate::proxy::Worker;
 use crate::snapshot::{Listener, Snapshot};
 
@@ -24,6 +24,10 @@ pub enum Order {
     Listen { listener: Arc<Listener>, socket: TcpListener, permits: Permits },
     /// Stop accepting there, end what is in flight on its connections, and close them.
     Unlisten { listener: Arc<str> },
+    /// Make and warm an instance of a release that is about to serve, and say whether that went well.
+    Warm { release: Arc<Release>, done: oneshot::Sender<Result<(), Failure>> },
+    /// It will not serve after all.
+    ForgetWarm,
     /// Take up the newest snapshot now, and say so.
     Adopt { done: oneshot::Sender<()> },
     /// Stop accepting, end what is in flight, and say when nothing is left.
@@ -106,6 +110,14 @@ fn run(
                     }
                     pulses.drain_listener(&listener);
                 }
+                Order::Warm { release, done } => {
+                    let worker = worker.clone();
+                    // A task of its own: a guest that takes its time must not hold up the next order.
+                    tokio::task::spawn_local(async move {
+                        let _ = done.send(worker.warm(&release).await);
+                    });
+                }
+                Order::ForgetWarm => worker.forget_warm(),
                 Order::Adopt { done } => {
                     drop(worker.generation());
                     let _ = done.send(());

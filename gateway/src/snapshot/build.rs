@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::resources::Resources;
-use super::{Listener, ListenerLimits, Snapshot, routes};
+use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
 use crate::plugin::Runtime;
@@ -21,32 +21,36 @@ pub enum BuildError {
     Plugin(Vec<Fault>),
 }
 
-/// Builds the generation after `previous`.
+/// Builds the generation after `previous`. `choices` go before what the configuration says of plugins.
 ///
 /// # Errors
 /// All faults of the configuration, or, when it has none, all faults of its plugins.
-pub async fn build(config: &Config, previous: Option<&Snapshot>, runtime: &Runtime) -> Result<Snapshot, BuildError> {
+pub async fn build(
+    config: &Config,
+    choices: &Choices,
+    previous: Option<&Snapshot>,
+    runtime: &Runtime,
+) -> Result<Snapshot, BuildError> {
     let mut faults = Vec::new();
     let router = routes::router(config, &mut faults);
-    let resources =
-        Resources::open(config, previous.map(|previous| &previous.resources), runtime.trust(), &mut faults).await;
+    let resources = Resources::open(config, previous.map(|previous| &*previous.resources), runtime.trust(), &mut faults).await;
     let mut plugins = Plugins::new(config, previous, runtime, &resources);
-    plugins.load(&mut faults).await;
-    let routes = routes::routes(config, &mut plugins, &mut faults).await;
+    plugins.load(choices, &mut faults).await;
+    let routes = routes::routes(config, &mut plugins, &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));
     };
-    let plugins = plugins.finish().map_err(BuildError::Plugin)?;
+    let plugins = plugins.deploy().await.map_err(BuildError::Plugin)?;
     Ok(Snapshot {
         generation: previous.map_or(1, |previous| previous.generation + 1),
         listeners: config.listeners.iter().map(|raw| listener(raw, previous)).collect(),
-        router,
-        routes,
+        router: Arc::new(router),
+        routes: routes.into(),
         upstreams: config.upstreams.iter().map(|(name, raw)| Arc::new(upstream(name, raw))).collect(),
-        resources,
-        plugins: plugins.declarations,
-        attachments: plugins.attachments,
-        owned_headers: plugins.owned_headers,
+        resources: Arc::new(resources),
+        owned_headers: owned_headers(&plugins),
+        plugins,
+        request_deadline: config.runtime.request_deadline,
     })
 }
 

@@ -4,12 +4,18 @@
 //! instances) hangs on to the parts that did not change, by identity: `build` carries those over.
 
 mod build;
+mod routes;
 mod resources;
 mod plugins;
-mod routes;
+mod choices;
+mod versions;
+mod plugin;
 
 pub use build::{BuildError, build};
+pub use choices::{Choice, Choices, TrialChoice};
+pub use plugin::{Plugin, Refusal, Settings, Use};
 pub use resources::Resources;
+pub use versions::Versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,26 +25,49 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::filter::{Chain, Reply};
-use crate::plugin::{Attachment, Declaration};
 use crate::router::Router;
 use crate::upstream::{Upstream, Weighted};
 
 /// One generation of the gateway.
+#[derive(Clone)]
 pub struct Snapshot {
     /// 1 for the first, and one more at each swap.
     pub generation: u64,
     pub listeners: Vec<Arc<Listener>>,
-    pub router: Router,
+    pub router: Arc<Router>,
     /// By the router's numbers.
-    pub routes: Vec<Route>,
+    pub routes: Arc<[Route]>,
     pub upstreams: Vec<Arc<Upstream>>,
     /// What plugins are granted parts of.
-    pub resources: Resources,
-    /// The declared plugins; a plugin filter names its pool by the place here.
-    pub plugins: Vec<Arc<Declaration>>,
-    pub attachments: Vec<Arc<Attachment>>,
+    pub resources: Arc<Resources>,
+    /// The declared plugins; a plugin filter names its own by the place here.
+    pub plugins: Vec<Plugin>,
     /// Request headers that some attachment writes: no client may send them, on any route.
     pub owned_headers: Vec<HeaderName>,
+    /// Guest CPU time of one request, over all its plugins.
+    pub request_deadline: Duration,
+}
+
+impl Snapshot {
+    pub fn plugin(&self, name: &str) -> Option<&Plugin> {
+        self.plugins.iter().find(|plugin| *plugin.name == *name)
+    }
+
+    /// The next generation, which differs in one plugin's releases.
+    #[must_use]
+    pub fn with_plugin(&self, plugin: Plugin) -> Self {
+        let same = |known: &Plugin| if known.name == plugin.name { plugin.clone() } else { known.clone() };
+        let plugins: Vec<Plugin> = self.plugins.iter().map(same).collect();
+        let owned_headers = owned_headers(&plugins);
+        Self { generation: self.generation + 1, plugins, owned_headers, ..self.clone() }
+    }
+}
+
+fn owned_headers(plugins: &[Plugin]) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = plugins.iter().flat_map(Plugin::owned_headers).cloned().collect();
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
 }
 
 /// An address that is listened on.

@@ -1,41 +1,42 @@
-//! The plugins of a snapshot: declared ones are loaded, used ones are configured, unchanged ones are carried over.
+//! The plugins of a snapshot that is being built: declared ones are loaded, used ones are configured, unchanged ones are
+//! carried over.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use http::HeaderName;
-
-use super::Snapshot;
-use super::resources::{Resources, with_remedy};
-use crate::config::model::{self as config, Config, PluginSource};
+use super::plugin::{Plugin, Refusal, Settings, Use, release};
+use super::resources::Resources;
+use super::versions::{Versions, proof};
+use super::{Choice, Choices, Snapshot, TrialChoice};
+use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault};
 use crate::filter::{Filter, OnError, PluginFilter, Policy};
-use crate::plugin::{Attachment, Declaration, Digest, Failure, Grants, Isolation, Limits, LoadError, Runtime, Version};
+use crate::plugin::{
+    Deployment, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, StickyKey, Trial, TrialMode, Version,
+};
 
-/// The plugins of the snapshot that is being built.
+/// Collects what routes want of plugins, and then deploys them.
 pub(super) struct Plugins<'b> {
     config: &'b Config,
     previous: Option<&'b Snapshot>,
     runtime: &'b Runtime,
     resources: &'b Resources,
-    declarations: Vec<Arc<Declaration>>,
     places: BTreeMap<&'b str, usize>,
-    attachments: HashMap<Key, Arc<Attachment>>,
-    /// The previous snapshot's, until they are used again.
-    carried: HashMap<Key, Arc<Attachment>>,
+    /// By the plugins' places.
+    wanted: Vec<Wanted<'b>>,
     /// What plugins refused; a fault of the configuration goes elsewhere.
     refusals: Vec<Fault>,
 }
 
-/// A declaration, by identity, and a config.
-type Key = (*const Declaration, Box<str>);
-
-/// What a snapshot keeps of its plugins.
-pub(super) struct Loaded {
-    pub(super) declarations: Vec<Arc<Declaration>>,
-    pub(super) attachments: Vec<Arc<Attachment>>,
-    pub(super) owned_headers: Vec<HeaderName>,
+/// A declared plugin, its versions, and what routes want of it so far.
+struct Wanted<'b> {
+    name: Arc<str>,
+    raw: &'b config::Plugin,
+    stable: Arc<Version>,
+    trial: Option<(Arc<Version>, TrialMode)>,
+    uses: Vec<Use>,
+    /// By config.
+    slots: HashMap<Box<str>, usize>,
 }
 
 impl<'b> Plugins<'b> {
@@ -45,57 +46,40 @@ impl<'b> Plugins<'b> {
         runtime: &'b Runtime,
         resources: &'b Resources,
     ) -> Self {
-        Self {
-            config,
-            previous,
-            runtime,
-            resources,
-            declarations: Vec::new(),
-            places: BTreeMap::new(),
-            attachments: HashMap::new(),
-            carried: previous
-                .into_iter()
-                .flat_map(|previous| &previous.attachments)
-                .map(|old| ((Arc::as_ptr(&old.declaration), old.config().into()), old.clone()))
-                .collect(),
-            refusals: Vec::new(),
-        }
+        Self { config, previous, runtime, resources, places: BTreeMap::new(), wanted: Vec::new(), refusals: Vec::new() }
     }
 
     /// Loads every declared plugin. A component that several declare, or that the previous snapshot runs, is loaded once.
-    pub(super) async fn load(&mut self, faults: &mut Vec<Fault>) {
-        let mut versions: HashMap<Digest, Arc<Version>> = self
-            .previous
-            .into_iter()
-            .flat_map(|previous| &previous.plugins)
-            .map(|old| (old.version.digest(), old.version.clone()))
-            .collect();
+    pub(super) async fn load(&mut self, choices: &Choices, faults: &mut Vec<Fault>) {
+        let mut versions = Versions::new(self.runtime, self.config.runtime.component, self.previous);
+        let as_configured = Choice::default();
         for (name, raw) in &self.config.plugins {
-            let declared = self.version(raw, &mut versions).await.and_then(|version| {
-                let grants = self.resources.grants(&raw.grants, self.runtime.trust());
-                grants.check(&version)?;
-                Ok(self.declaration(name, raw, version, grants))
-            });
-            match declared {
-                Ok(declaration) => {
-                    self.places.insert(name, self.declarations.len());
-                    self.declarations.push(declaration);
-                }
+            let choice = choices.get(name).unwrap_or(&as_configured);
+            let stable = match stable(name, raw, choice, &mut versions).await {
+                Ok(version) => Some(version),
                 Err(error) => {
-                    let fault = self.source_fault(name, &error);
-                    match error {
-                        LoadError::UnknownBuiltin { .. } => faults.push(fault),
-                        _ => self.refusals.push(fault),
-                    }
+                    self.refuse(name, "source", &error, faults);
+                    None
                 }
+            };
+            let trial = match trial(name, raw, choice, &mut versions).await {
+                Ok(trial) => trial,
+                Err(error) => {
+                    self.refuse(name, "canary", &error, faults);
+                    None
+                }
+            };
+            if let Some(stable) = stable {
+                self.places.insert(name, self.wanted.len());
+                let (uses, slots) = (Vec::new(), HashMap::new());
+                self.wanted.push(Wanted { name: name.as_str().into(), raw, stable, trial, uses, slots });
             }
         }
     }
 
-    /// Configures a plugin for a route, or finds the attachment that has the same plugin and config already.
-    ///
-    /// `at` is the entry of the filter list, `route` the route it serves. `None` when something is wrong, which is noted.
-    pub(super) async fn attach(
+    /// Notes that a route uses a plugin with a config, and makes the filter. `at` is the entry of the filter list.
+    /// `None` when the plugin was refused.
+    pub(super) fn attach(
         &mut self,
         name: &str,
         config: &serde_json::Value,
@@ -104,103 +88,51 @@ impl<'b> Plugins<'b> {
         route: &str,
     ) -> Option<Arc<dyn Filter>> {
         let place = *self.places.get(name)?;
-        let declaration = self.declarations[place].clone();
+        let wanted = &mut self.wanted[place];
         let config: Box<str> = config.to_string().into();
-        let key = (Arc::as_ptr(&declaration), config.clone());
-        let known = self.attachments.get(&key).cloned().or_else(|| self.carried.remove(&key));
-        let attachment = match known {
-            Some(attachment) => attachment,
-            None => match Attachment::configure(self.runtime, declaration, config).await {
-                Ok(attachment) => Arc::new(attachment),
-                Err(failure) => {
-                    self.refusals.push(config_fault(name, route, &at.key("config"), &failure));
-                    return None;
-                }
-            },
-        };
-        self.attachments.insert(key, attachment.clone());
         let policy = policy(on_error);
-        if policy_is_open(policy) && !attachment.setup.may_fail_open {
-            let message =
-                format!("plugin `{name}` on route `{route}` may not fail open: it does not declare `may-fail-open`");
-            self.refusals.push(Fault::value(at.key("on_error"), message).help("leave `on_error` closed"));
-        }
-        Some(Arc::new(PluginFilter::new(attachment, place, policy)))
-    }
-
-    pub(super) fn finish(self) -> Result<Loaded, Vec<Fault>> {
-        if !self.refusals.is_empty() {
-            return Err(self.refusals);
-        }
-        let mut owned_headers: Vec<HeaderName> =
-            self.attachments.values().flat_map(|attachment| attachment.setup.owned_headers.iter().cloned()).collect();
-        owned_headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        owned_headers.dedup();
-        Ok(Loaded {
-            declarations: self.declarations,
-            attachments: self.attachments.into_values().collect(),
-            owned_headers,
-        })
-    }
-
-    async fn version(
-        &self,
-        raw: &config::Plugin,
-        versions: &mut HashMap<Digest, Arc<Version>>,
-    ) -> Result<Arc<Version>, LoadError> {
-        let component: Cow<'static, [u8]> = match &raw.source {
-            PluginSource::Builtin(name) => Version::builtin(name)?.into(),
-            PluginSource::File(path) => Version::read(path, self.config.runtime.component.0)?.into(),
-            PluginSource::Https { url } => {
-                let error = std::io::Error::new(std::io::ErrorKind::Unsupported, "nothing fetches it yet");
-                return Err(LoadError::Read { path: url.clone(), error });
-            }
-        };
-        let digest = Digest::of(&component);
-        if let Some(pinned) = raw.sha256.map(Digest::from)
-            && pinned != digest
-        {
-            return Err(LoadError::Digest { found: digest, pinned });
-        }
-        if let Some(version) = versions.get(&digest) {
-            return Ok(version.clone());
-        }
-        let version = Arc::new(Version::load(self.runtime, &component, digest).await?);
-        versions.insert(digest, version.clone());
-        Ok(version)
-    }
-
-    /// The previous snapshot's declaration when nothing about it changed: its pools stay warm.
-    fn declaration(&self, name: &str, raw: &config::Plugin, version: Arc<Version>, grants: Grants) -> Arc<Declaration> {
-        let isolation = match raw.isolation {
-            config::Isolation::Shared => Isolation::Shared,
-            config::Isolation::Fresh => Isolation::Fresh,
-        };
-        let limits = Limits {
-            memory_bytes: raw.limits.memory.in_memory(),
-            deadline: raw.limits.deadline,
-            timeout: raw.limits.timeout,
-            instances: raw.limits.instances,
-            reply_bytes: raw.limits.reply.in_memory(),
-            log_lines: raw.limits.log_lines,
-            host_calls: raw.limits.host_calls,
-            outbound_calls: raw.limits.outbound_calls,
-            handles: raw.limits.handles as usize,
-            metrics: raw.limits.metrics,
-        };
-        let old = self.previous.into_iter().flat_map(|previous| &previous.plugins).find(|old| {
-            *old.name == *name
-                && old.version.digest() == version.digest()
-                && old.isolation == isolation
-                && old.limits == limits
-                && old.grants.same_as(&grants)
+        let slot = *wanted.slots.entry(config.clone()).or_insert_with(|| {
+            wanted.uses.push(Use { config, may_open: false, route: route.into(), at: at.to_string().into() });
+            wanted.uses.len() - 1
         });
-        old.cloned().unwrap_or_else(|| {
-            Arc::new(Declaration { name: name.into(), version, isolation, limits, grants: Arc::new(grants) })
-        })
+        wanted.uses[slot].may_open |= policy.may_open();
+        Some(Arc::new(PluginFilter::new(wanted.name.clone(), place, slot, policy)))
     }
 
-    fn source_fault(&self, name: &str, error: &LoadError) -> Fault {
+    /// Configures every plugin for all that was wanted of it.
+    pub(super) async fn deploy(mut self) -> Result<Vec<Plugin>, Vec<Fault>> {
+        let mut plugins = Vec::with_capacity(self.wanted.len());
+        for wanted in std::mem::take(&mut self.wanted) {
+            match self.deployed(wanted).await {
+                Ok(plugin) => plugins.push(plugin),
+                Err(refusals) => self.refusals.extend(refusals.iter().map(fault)),
+            }
+        }
+        if self.refusals.is_empty() { Ok(plugins) } else { Err(self.refusals) }
+    }
+
+    async fn deployed(&self, wanted: Wanted<'_>) -> Result<Plugin, Vec<Refusal>> {
+        let Wanted { name, raw, stable, trial, uses, .. } = wanted;
+        let settings = Arc::new(settings(raw, self.resources, self.runtime));
+        let old = self.previous.and_then(|previous| previous.plugin(&name));
+        let releases: Vec<&Arc<Release>> = old.into_iter().flat_map(Plugin::releases).collect();
+        let release_of =
+            |version, is_shadow| release(self.runtime, &name, &settings, &uses, version, is_shadow, &releases);
+        let stable = release_of(stable, false).await?;
+        let trial = match trial {
+            Some((version, mode)) if version.digest() != stable.declaration.version.digest() => {
+                let release = release_of(version, mode == TrialMode::Shadow).await?;
+                let running = old.and_then(|old| old.deployment.trial.as_ref());
+                let is_same = |trial: &&Arc<Trial>| trial.mode == mode && Arc::ptr_eq(&trial.release, &release);
+                Some(running.filter(is_same).cloned().unwrap_or_else(|| Arc::new(Trial { release, mode })))
+            }
+            // A trial against itself has nothing to show.
+            _ => None,
+        };
+        Ok(Plugin { name, settings, uses: uses.into(), deployment: Deployment { stable, trial } })
+    }
+
+    fn refuse(&mut self, name: &str, key: &str, error: &LoadError, faults: &mut Vec<Fault>) {
         let message = match error {
             LoadError::Read { error, .. } => format!("cannot read plugin `{name}`: {error}"),
             LoadError::TooLarge { size_bytes, .. } => format!(
@@ -209,16 +141,116 @@ impl<'b> Plugins<'b> {
             ),
             other => format!("plugin `{name}` cannot be loaded: {other}"),
         };
-        with_remedy(Fault::value(At::ROOT.key("plugins").key(name).key("source"), message), error)
+        let fault = Fault::value(At::ROOT.key("plugins").key(name).key(key), message);
+        match error {
+            LoadError::UnknownBuiltin { .. } => faults.push(fault),
+            _ => self.refusals.push(fault),
+        }
     }
 }
 
-fn config_fault(name: &str, route: &str, at: &At<'_>, failure: &Failure) -> Fault {
-    let message = match failure {
-        Failure::Configure(words) => format!("plugin `{name}` refuses its config on route `{route}`: {words}"),
-        other => format!("plugin `{name}` failed in `configure` on route `{route}`: it {other}"),
+async fn stable(
+    name: &str,
+    raw: &config::Plugin,
+    choice: &Choice,
+    versions: &mut Versions<'_>,
+) -> Result<Arc<Version>, LoadError> {
+    if let Some(digest) = choice.stable {
+        match versions.of_digest(digest).await? {
+            Some(version) => return Ok(version),
+            None => {
+                tracing::error!(plugin = name, sha256 = %digest, "the component of an override is gone: the configured one serves")
+            }
+        }
+    }
+    let proof = proof(raw.sha256, raw.public_key.as_deref())?;
+    versions.of_source(name, &raw.source, &proof).await
+}
+
+async fn trial(
+    name: &str,
+    raw: &config::Plugin,
+    choice: &Choice,
+    versions: &mut Versions<'_>,
+) -> Result<Option<(Arc<Version>, TrialMode)>, LoadError> {
+    match (&choice.trial, &raw.canary) {
+        (TrialChoice::Of { digest, mode }, _) => {
+            let version = versions.of_digest(*digest).await?;
+            if version.is_none() {
+                tracing::error!(plugin = name, sha256 = %digest, "the component on trial is gone: the trial is over");
+            }
+            Ok(version.map(|version| (version, mode.clone())))
+        }
+        (TrialChoice::AsConfigured, Some(canary)) => {
+            let proof = proof(canary.sha256, raw.public_key.as_deref())?;
+            let version = versions.of_source(&format!("{name}/canary"), &canary.source, &proof).await?;
+            Ok(Some((version, trial_mode(canary))))
+        }
+        (TrialChoice::None, _) | (TrialChoice::AsConfigured, None) => Ok(None),
+    }
+}
+
+fn trial_mode(canary: &config::Canary) -> TrialMode {
+    if canary.shadow {
+        return TrialMode::Shadow;
+    }
+    let sticky = canary.sticky.as_ref().map(|sticky| match sticky {
+        config::Sticky::Header(name) => {
+            StickyKey::Header(name.parse().expect("`config` has checked that it is a header name"))
+        }
+        config::Sticky::Cookie(name) => StickyKey::Cookie(name.as_str().into()),
+        config::Sticky::ClientIp => StickyKey::ClientIp,
+    });
+    TrialMode::Canary { share: Share::of_percent(canary.percent), sticky }
+}
+
+fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> Settings {
+    let limits = &raw.limits;
+    Settings {
+        isolation: match raw.isolation {
+            config::Isolation::Shared => Isolation::Shared,
+            config::Isolation::Fresh => Isolation::Fresh,
+        },
+        limits: Limits {
+            memory_bytes: limits.memory.in_memory(),
+            deadline: limits.deadline,
+            timeout: limits.timeout,
+            instances: limits.instances,
+            parked: limits.parked,
+            body_bytes: limits.body.in_memory(),
+            restarts: limits.restarts,
+            reply_bytes: limits.reply.in_memory(),
+            log_lines: limits.log_lines,
+            host_calls: limits.host_calls,
+            outbound_calls: limits.outbound_calls,
+            handles: limits.handles as usize,
+            metrics: limits.metrics,
+            table_elements: limits.tables as usize,
+            attributes: limits.attributes,
+        },
+        recycle: Recycle {
+            uses: raw.recycle.uses,
+            age: raw.recycle.age,
+            memory_bytes: raw.recycle.memory.map(config::ByteSize::in_memory),
+        },
+        grants: Arc::new(resources.grants(&raw.grants, runtime.trust())),
+    }
+}
+
+fn fault(refusal: &Refusal) -> Fault {
+    let key = match refusal {
+        Refusal::Ungranted { .. } => "source",
+        Refusal::Config { .. } | Refusal::Configure { .. } => "config",
+        Refusal::FailOpen { .. } => "on_error",
     };
-    Fault::value(at, message)
+    let fault = Fault::value(format!("{}.{key}", refusal.at()), refusal.to_string());
+    match refusal {
+        Refusal::Ungranted { grant, .. } => {
+            fault.help(format!("add `grants: {{ {grant}: [NAME] }}` to the plugin, if it may"))
+        }
+        Refusal::FailOpen { .. } => fault.help("leave `on_error` closed"),
+        _ => fault,
+    }
 }
 
 fn policy(on_error: config::OnError) -> Policy {
@@ -227,8 +259,4 @@ fn policy(on_error: config::OnError) -> Policy {
         config::Failure::Open => OnError::Open,
     };
     Policy { load: one(on_error.load), trap: one(on_error.trap), deadline: one(on_error.deadline) }
-}
-
-fn policy_is_open(policy: Policy) -> bool {
-    [policy.load, policy.trap, policy.deadline].contains(&OnError::Open)
 }

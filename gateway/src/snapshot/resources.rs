@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault, load_table};
 use crate::outbound::{Reach, Trust};
-use crate::plugin::{Grants, HttpGrant, LoadError, Named, SecretGrant};
+use crate::plugin::{Grants, HttpGrant, Named, SecretGrant};
 use crate::resource::{
     KeySet, KeySetSource, Limiter, LimiterOptions, Secret, SecretAlgorithm, SecretSource, Store, StoreOptions, Table,
 };
@@ -29,7 +29,12 @@ pub struct Resources {
 
 impl Resources {
     /// Opens what `config` names. What cannot be opened is left out, and noted.
-    pub(super) async fn open(config: &Config, previous: Option<&Self>, trust: &Trust, faults: &mut Vec<Fault>) -> Self {
+    pub(super) async fn open(
+        config: &Config,
+        previous: Option<&Self>,
+        trust: &Trust,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         let none = Self::default();
         let old = previous.unwrap_or(&none);
         let secrets = each("secrets", &config.secrets, &old.secrets, secret, faults);
@@ -57,17 +62,8 @@ impl Resources {
                     (name, SecretGrant::new(secret, may_reveal))
                 })
                 .collect(),
+            ..Grants::default()
         }
-    }
-}
-
-/// The remedy, where a component wants more than its plugin is granted.
-pub(super) fn with_remedy(fault: Fault, error: &LoadError) -> Fault {
-    match error {
-        LoadError::Ungranted { grant: Some(grant), .. } => {
-            fault.help(format!("add `grants: {{ {}: [NAME] }}` to the plugin, if it may", grant.key))
-        }
-        _ => fault,
     }
 }
 

@@ -40,15 +40,15 @@ pub(super) fn router(config: &Config, faults: &mut Vec<Fault>) -> Option<Router>
 }
 
 /// The routes in the file's order; those with faults are left out, the faults noted.
-pub(super) async fn routes(config: &Config, plugins: &mut Plugins<'_>, faults: &mut Vec<Fault>) -> Vec<Route> {
+pub(super) fn routes(config: &Config, plugins: &mut Plugins<'_>, faults: &mut Vec<Fault>) -> Vec<Route> {
     // The snapshot's upstreams stand in the map's order.
     let places = config.upstreams.keys().map(String::as_str).zip(0..).collect();
     let mut routes = Vec::with_capacity(config.routes.len());
     for (index, raw) in config.routes.iter().enumerate() {
         let mut filters = Vec::new();
         let mut build = Build { config, plugins, faults, route: raw, filters: &mut filters };
-        build.list(&config.defaults.filters, &At::ROOT.key("defaults").key("filters"), true).await;
-        build.list(&raw.filters, &At::ROOT.key("routes").item(index).key("filters"), false).await;
+        build.list(&config.defaults.filters, &At::ROOT.key("defaults").key("filters"), true);
+        build.list(&raw.filters, &At::ROOT.key("routes").item(index).key("filters"), false);
         routes.push(Route {
             name: raw.name.as_str().into(),
             chain: Chain::new(filters),
@@ -70,7 +70,7 @@ struct Build<'b, 'p> {
 
 impl Build<'_, '_> {
     /// Chains may name chains; `config` has made sure that none contains itself.
-    async fn list(&mut self, uses: &[FilterUse], at: &At<'_>, may_skip: bool) {
+    fn list(&mut self, uses: &[FilterUse], at: &At<'_>, may_skip: bool) {
         for (index, entry) in uses.iter().enumerate() {
             let at = at.item(index);
             let name = match entry {
@@ -83,11 +83,11 @@ impl Build<'_, '_> {
                 FilterUse::Chain(name) => {
                     if let Some(chain) = self.config.chains.get(name) {
                         let chains = At::ROOT.key("chains");
-                        Box::pin(self.list(chain, &chains.key(name), may_skip)).await;
+                        self.list(chain, &chains.key(name), may_skip);
                     }
                 }
                 FilterUse::Use { name, config, on_error } => {
-                    if let Some(filter) = self.filter(name, config, *on_error, &at).await {
+                    if let Some(filter) = self.filter(name, config, *on_error, &at) {
                         self.filters.push(filter);
                     }
                 }
@@ -95,7 +95,7 @@ impl Build<'_, '_> {
         }
     }
 
-    async fn filter(
+    fn filter(
         &mut self,
         name: &str,
         config: &serde_json::Value,
@@ -112,7 +112,7 @@ impl Build<'_, '_> {
                 }
                 None
             }
-            None => self.plugins.attach(name, config, on_error, at, &self.route.name).await,
+            None => self.plugins.attach(name, config, on_error, at, &self.route.name),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Telemetry: what the gateway says about itself. So far, its log.
+//! Telemetry: what the gateway says about itself: its log and its metrics.
 
 mod log;
+mod metrics;
 
 pub use log::{LogFormat, init};
+pub use metrics::{GuestSample, HookSample, METRICS_TYPE, Metrics, PluginSamples, VersionSample};

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{Endpoint, Timeouts};
-use crate::message::{Body, BodyError};
+use crate::message::{Body, BodyError, BodyFault};
 
 /// Connections to one endpoint.
 pub struct Client {
@@ -45,17 +45,6 @@ pub enum SendError {
     Connection { error: hyper::Error, stale: bool },
     #[error("the request's body failed: {0}")]
     RequestBody(BodyFault),
-}
-
-/// Whose fault a request body's early end was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
-    #[error("it has more bytes than the limit allows")]
-    TooLarge,
-    #[error("it stood still for too long")]
-    Idle,
-    #[error("the client went away")]
-    Gone,
 }
 
 struct Idle {
@@ -161,11 +150,7 @@ fn failure(error: hyper::Error, reused: bool) -> SendError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
     while let Some(inner) = cause {
         if let Some(body) = inner.downcast_ref::<BodyError>() {
-            return SendError::RequestBody(match body {
-                BodyError::TooLarge => BodyFault::TooLarge,
-                BodyError::Idle(_) => BodyFault::Idle,
-                BodyError::Connection(_) => BodyFault::Gone,
-            });
+            return SendError::RequestBody(body.fault());
         }
         cause = inner.source();
     }

@@ -4,7 +4,7 @@ mod balancer;
 mod client;
 
 pub use balancer::{Balancer, Weighted};
-pub use client::{BodyFault, Client, SendError, Sent};
+pub use client::{Client, SendError, Sent};
 
 use std::sync::Arc;
 use std::time::Duration;

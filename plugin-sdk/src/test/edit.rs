@@ -35,14 +35,7 @@ pub(super) fn apply_to_request(edit: RequestEdit, request: &mut TestRequest, kep
             request.attributes.insert(name, value);
         }
         RequestEdit::SelectUpstream(name) => request.upstream = Some(name),
-        RequestEdit::Keep(bytes) => {
-            assert!(
-                bytes.len() <= KEPT_BYTES_MAX,
-                "the gateway keeps {KEPT_BYTES_MAX} bytes at most, not {}",
-                bytes.len()
-            );
-            *kept = Some(bytes);
-        }
+        RequestEdit::Keep(bytes) => *kept = Some(check_kept(bytes)),
     }
 }
 
@@ -60,6 +53,13 @@ pub(super) fn apply_to_response(edit: ResponseEdit, request: &mut TestRequest, r
             request.attributes.insert(name, value);
         }
     }
+}
+
+#[track_caller]
+pub(super) fn check_kept(bytes: Vec<u8>) -> Vec<u8> {
+    let length = bytes.len();
+    assert!(length <= KEPT_BYTES_MAX, "the gateway keeps {KEPT_BYTES_MAX} bytes at most, not {length}");
+    bytes
 }
 
 #[track_caller]

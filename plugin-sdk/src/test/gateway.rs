@@ -35,6 +35,10 @@ pub struct Asked {
     pub attributes: Vec<String>,
     /// [`own_header`](crate::Setup::own_header)
     pub owned_headers: Vec<String>,
+    /// [`buffer_request`](crate::Setup::buffer_request)
+    pub buffer_request: Option<u32>,
+    /// [`buffer_response`](crate::Setup::buffer_response)
+    pub buffer_response: Option<u32>,
     /// [`may_fail_open`](crate::Setup::may_fail_open)
     pub may_fail_open: bool,
 }
@@ -53,6 +57,8 @@ pub(super) struct TestGateway {
     /// In the order of asking, without repeats: a key is a position here.
     wants: RefCell<Vec<Want>>,
     owned_headers: RefCell<Vec<String>>,
+    buffer_request: Cell<Option<u32>>,
+    buffer_response: Cell<Option<u32>>,
     may_fail_open: Cell<bool>,
     log: RefCell<Vec<LogLine>>,
     grants: Grants,
@@ -73,6 +79,8 @@ impl TestGateway {
     pub(super) fn asked(&self) -> Asked {
         let mut asked = Asked {
             owned_headers: self.owned_headers.borrow().clone(),
+            buffer_request: self.buffer_request.get(),
+            buffer_response: self.buffer_response.get(),
             may_fail_open: self.may_fail_open.get(),
             ..Asked::default()
         };
@@ -170,6 +178,14 @@ impl Host for TestGateway {
 
     fn own_header(&self, name: &str) {
         position(&mut self.owned_headers.borrow_mut(), name.to_ascii_lowercase());
+    }
+
+    fn buffer_request(&self, bytes_max: u32) {
+        self.buffer_request.set(Some(bytes_max));
+    }
+
+    fn buffer_response(&self, bytes_max: u32) {
+        self.buffer_response.set(Some(bytes_max));
     }
 
     fn may_fail_open(&self) {

@@ -41,6 +41,8 @@ pub struct TestRequest {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The upstream that the plugin selected.
     pub upstream: Option<String>,
+    /// The body, in the pieces in which it travels; none of them is empty.
+    pub body: Vec<Vec<u8>>,
 }
 
 impl Default for TestRequest {
@@ -60,6 +62,7 @@ impl Default for TestRequest {
             attributes: BTreeMap::new(),
             headers: Vec::new(),
             upstream: None,
+            body: Vec::new(),
         }
     }
 }
@@ -120,6 +123,13 @@ impl TestRequest {
         self
     }
 
+    /// Add a piece to the body, as the network would cut it. An empty one is none.
+    #[must_use]
+    pub fn piece(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        push(&mut self.body, bytes.as_ref());
+        self
+    }
+
     /// The first value of a header, if it is UTF-8.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values(name).into_iter().next()
@@ -155,12 +165,14 @@ pub struct TestResponse {
     pub origin: Origin,
     /// Header fields in order, names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, in the pieces in which it travels; none of them is empty.
+    pub body: Vec<Vec<u8>>,
 }
 
 impl TestResponse {
     /// A response of the upstream.
     pub fn new(status: u16) -> Self {
-        TestResponse { status, origin: Origin::Upstream, headers: Vec::new() }
+        TestResponse { status, origin: Origin::Upstream, headers: Vec::new(), body: Vec::new() }
     }
 
     /// Say who made it.
@@ -177,6 +189,13 @@ impl TestResponse {
         self
     }
 
+    /// Add a piece to the body, as the network would cut it. An empty one is none.
+    #[must_use]
+    pub fn piece(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        push(&mut self.body, bytes.as_ref());
+        self
+    }
+
     /// The first value of a header, if it is UTF-8.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values(name).into_iter().next()
@@ -185,6 +204,12 @@ impl TestResponse {
     /// All values of a header that are UTF-8, in order.
     pub fn values(&self, name: &str) -> Vec<&str> {
         text_values(&self.headers, name)
+    }
+}
+
+pub(super) fn push(body: &mut Vec<Vec<u8>>, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        body.push(bytes.to_vec());
     }
 }
 

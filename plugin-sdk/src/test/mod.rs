@@ -31,10 +31,14 @@
 //! # Ok::<(), witgate_plugin::Error>(())
 //! ```
 //!
+//! A body travels in the pieces that the test gives it: [`TestRequest::piece`] and [`TestResponse::piece`] add one, and what came of
+//! them is the `body` of the outcome.
+//!
 //! The harness passes what the plugin asked for and nothing else, strips the headers that it owns from the request, calls only
 //! hooks that are exported, and refuses edits that are not HTTP. What it leaves to the gateway: normalising paths, which
 //! upstreams a route names, deadlines and memory.
 
+mod body;
 mod edit;
 mod gateway;
 mod grants;
@@ -53,7 +57,9 @@ pub use self::message::{TestRequest, TestResponse};
 pub use crate::host::log::Level;
 
 use self::gateway::TestGateway;
-use crate::wire::{RequestVerdict, ResponseVerdict};
+use crate::wire::{
+    RequestEdit, RequestVerdict, ResponseEdit, ResponseHead, ResponseVerdict, WholeRequestVerdict, WholeResponseVerdict,
+};
 use crate::{Error, Exported, Reply, glue, host};
 
 /// One attachment of a plugin, in a gateway of its own.
@@ -61,7 +67,7 @@ use crate::{Error, Exported, Reply, glue, host};
 /// # Panics
 ///
 /// [`request`](Self::request) and [`response`](Self::response) panic where the gateway would fail the exchange: when the plugin
-/// panics, does not export the hook, or makes an edit that the gateway refuses.
+/// panics, exports no such hook, or makes an edit that the gateway refuses.
 pub struct Harness<P: Exported> {
     attachment: u32,
     gateway: Rc<TestGateway>,
@@ -76,7 +82,7 @@ struct Exchange {
     kept: Option<Vec<u8>>,
 }
 
-/// What a hook decided, after its edits.
+/// What the hooks decided, after their edits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<M> {
     /// The message passed, and looks like this now.
@@ -109,45 +115,125 @@ impl<P: Exported> Harness<P> {
         Ok(Harness { attachment, gateway, exchange: Exchange::default(), plugin: PhantomData })
     }
 
-    /// Run the request hook: a new exchange begins.
+    /// Run what the component exports for requests, in the gateway's order: the request hook, the hook over the whole body, and the
+    /// transform of the body, piece by piece. A new exchange begins.
     #[track_caller]
     pub fn request(&mut self, mut request: TestRequest) -> Outcome<TestRequest> {
-        assert!(P::HOOKS.request, "the component has no request hook: name it in `export_plugin!(…: request)`");
+        assert!(P::HOOKS.any_request(), "the component has no request hook: name it in `export_plugin!(…: request)`");
         self.gateway.begin_request(&mut request);
-        let head = self.gateway.request_head(&request);
-        let verdict = host::enter(self.gateway.clone(), || glue::on_request::<P>(self.attachment, head));
-
         let mut kept = None;
-        let outcome = match verdict {
-            RequestVerdict::Next(edits) => {
-                for edit in edits {
-                    edit::apply_to_request(edit, &mut request, &mut kept);
-                }
-                Outcome::Next(request.clone())
-            }
-            RequestVerdict::Respond(reply) => Outcome::Respond(edit::check_reply(Reply::from_wire(reply))),
-        };
-        self.exchange = Exchange { request, kept };
-        outcome
+        let reply = self.run_request(&mut request, &mut kept);
+        self.exchange = Exchange { request: request.clone(), kept };
+        match reply {
+            Some(reply) => Outcome::Respond(edit::check_reply(reply)),
+            None => Outcome::Next(request),
+        }
     }
 
-    /// Run the response hook, in the exchange that the last [`request`](Self::request) began; without one, in that of
+    /// Run what the component exports for responses, in the gateway's order: the response hook, the hook over the whole body, and
+    /// the transform of the body. They run in the exchange that the last [`request`](Self::request) began; without one, in that of
     /// `GET /`, as if another filter had answered before this plugin kept anything.
+    ///
+    /// A transform that breaks a response off gives its reply as the outcome; from the gateway, the client would see the stream reset.
     #[track_caller]
     pub fn response(&mut self, mut response: TestResponse) -> Outcome<TestResponse> {
-        assert!(P::HOOKS.response, "the component has no response hook: name it in `export_plugin!(…: response)`");
-        self.gateway.begin_response(&self.exchange.request, &response);
-        let head = self.gateway.response_head(&self.exchange.request, &response, self.exchange.kept.clone());
-        let verdict = host::enter(self.gateway.clone(), || glue::on_response::<P>(self.attachment, head));
+        assert!(
+            P::HOOKS.any_response(),
+            "the component has no response hook: name it in `export_plugin!(…: response)`"
+        );
+        match self.run_response(&mut response) {
+            Some(reply) => Outcome::Respond(edit::check_reply(reply)),
+            None => Outcome::Next(response),
+        }
+    }
 
-        match verdict {
-            ResponseVerdict::Next(edits) => {
-                for edit in edits {
-                    edit::apply_to_response(edit, &mut self.exchange.request, &mut response);
-                }
-                Outcome::Next(response)
+    #[track_caller]
+    fn run_request(&self, request: &mut TestRequest, kept: &mut Option<Vec<u8>>) -> Option<Reply> {
+        let head = |request: &TestRequest| self.gateway.request_head(request);
+        if P::HOOKS.request {
+            let head = head(request);
+            match self.enter(|| glue::on_request::<P>(self.attachment, head)) {
+                RequestVerdict::Next(edits) => apply_to_request(edits, request, kept),
+                RequestVerdict::Respond(reply) => return Some(Reply::from_wire(reply)),
             }
-            ResponseVerdict::Respond(reply) => Outcome::Respond(edit::check_reply(Reply::from_wire(reply))),
+        }
+        if P::HOOKS.whole_request {
+            let whole = request.body.concat();
+            if whole.len() > body::bytes_max(self.asked().buffer_request) {
+                return Some(Reply::problem(413, "the request's body is larger than a filter of this route takes"));
+            }
+            let head = head(request);
+            match self.enter(|| glue::on_whole_request::<P>(self.attachment, head, &whole)) {
+                WholeRequestVerdict::Next((edits, replaced)) => {
+                    apply_to_request(edits, request, kept);
+                    body::replace(&mut request.body, replaced);
+                }
+                WholeRequestVerdict::Respond(reply) => return Some(Reply::from_wire(reply)),
+            }
+        }
+        if P::HOOKS.request_body && !request.body.is_empty() {
+            let head = head(request);
+            let open = || glue::open_request_body::<P>(self.attachment, head);
+            let passed = self.enter(|| body::pass(open, &request.body));
+            match passed {
+                Ok(passed) => {
+                    request.body = passed.body;
+                    *kept = passed.kept.or(kept.take());
+                }
+                Err(reply) => return Some(reply),
+            }
+        }
+        None
+    }
+
+    #[track_caller]
+    fn run_response(&mut self, response: &mut TestResponse) -> Option<Reply> {
+        if P::HOOKS.response {
+            let head = self.response_head(response);
+            match self.enter(|| glue::on_response::<P>(self.attachment, head)) {
+                ResponseVerdict::Next(edits) => self.apply_to_response(edits, response),
+                ResponseVerdict::Respond(reply) => return Some(Reply::from_wire(reply)),
+            }
+        }
+        let may_have_body = !matches!(response.status, 204 | 304) && self.exchange.request.method != "HEAD";
+        if P::HOOKS.whole_response && may_have_body {
+            let whole = response.body.concat();
+            if whole.len() > body::bytes_max(self.asked().buffer_response) {
+                return Some(Reply::problem(502, "the upstream gave no usable response"));
+            }
+            let head = self.response_head(response);
+            match self.enter(|| glue::on_whole_response::<P>(self.attachment, head, &whole)) {
+                WholeResponseVerdict::Next((edits, replaced)) => {
+                    self.apply_to_response(edits, response);
+                    body::replace(&mut response.body, replaced);
+                }
+                WholeResponseVerdict::Respond(reply) => return Some(Reply::from_wire(reply)),
+            }
+        }
+        if P::HOOKS.response_body && may_have_body && !response.body.is_empty() {
+            let head = self.response_head(response);
+            let open = || glue::open_response_body::<P>(self.attachment, head);
+            match self.enter(|| body::pass(open, &response.body)) {
+                Ok(passed) => response.body = passed.body,
+                Err(reply) => return Some(reply),
+            }
+        }
+        None
+    }
+
+    fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
+        host::enter(self.gateway.clone(), call)
+    }
+
+    fn response_head(&self, response: &TestResponse) -> ResponseHead {
+        self.gateway.begin_response(&self.exchange.request, response);
+        self.gateway.response_head(&self.exchange.request, response, self.exchange.kept.clone())
+    }
+
+    #[track_caller]
+    fn apply_to_response(&mut self, edits: Vec<ResponseEdit>, response: &mut TestResponse) {
+        for edit in edits {
+            edit::apply_to_response(edit, &mut self.exchange.request, response);
         }
     }
 
@@ -161,7 +247,7 @@ impl<P: Exported> Harness<P> {
         self.gateway.log()
     }
 
-    /// What the last request hook handed over with [`Request::keep`](crate::Request::keep).
+    /// What the last request handed over with [`Request::keep`](crate::Request::keep) or [`End::keep`](crate::End::keep).
     pub fn kept(&self) -> Option<&[u8]> {
         self.exchange.kept.as_deref()
     }
@@ -169,6 +255,13 @@ impl<P: Exported> Harness<P> {
     /// An attribute of the exchange as it stands after the last hook.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.exchange.request.attributes.get(name).map(String::as_str)
+    }
+}
+
+#[track_caller]
+fn apply_to_request(edits: Vec<RequestEdit>, request: &mut TestRequest, kept: &mut Option<Vec<u8>>) {
+    for edit in edits {
+        edit::apply_to_request(edit, request, kept);
     }
 }
 

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::names::{Kind, Names};
-pub use self::plugins::PLUGIN_MEMORY_MAX;
+pub use self::plugins::{PLUGIN_MEMORY_MAX, plugin_source};
 use super::fault::{Fault, Finding, Related, RelatedPlace};
 use super::model::{AccessLog, ByteSize, Config, Defaults, Runtime, Telemetry};
 use super::path::At;

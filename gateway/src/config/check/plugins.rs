@@ -1,12 +1,14 @@
 //! Checks of `plugins`: sources, digests, keys, limits. Whether a component exists and what it exports is for the loader to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use super::super::fault::Fault;
 use super::super::model::{ByteSize, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload};
 use super::super::path::At;
-use super::super::raw::{Entries, RawPlugin, RawPluginLimits, RawRecycle};
+use super::super::raw::{Entries, RawConfig, RawPlugin, RawPluginLimits, RawRecycle};
 use super::super::scalar::SpanOrNever;
+use super::names::Names;
 use super::{Check, NATIVE_FILTERS, entries};
 
 /// What the pooling allocator reserves for each linear memory.
@@ -17,6 +19,23 @@ const PLUGIN_MEMORY_BYTES_MIN: u64 = 64 << 10;
 
 /// Characters of a minisign public key.
 const PUBLIC_KEY_CHARS: usize = 56;
+
+/// Reads a source as `plugins.NAME.source` takes it, from elsewhere than a file.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+pub fn plugin_source(text: &str) -> Result<PluginSource, String> {
+    let (raw, cut) = (RawConfig::default(), HashSet::new());
+    let mut check = Check { folder: Path::new(""), cut: &cut, names: Names::of(&raw, &cut), findings: Vec::new() };
+    let source = check.source(&At::ROOT, text, true);
+    match (source, check.findings.pop()) {
+        (Some(source), None) => Ok(source),
+        (_, fault) => Err(fault.map(|found| found.fault).map_or_else(String::new, |fault| match fault.help {
+            Some(help) => format!("{}: {help}", fault.message),
+            None => fault.message,
+        })),
+    }
+}
 
 impl Check<'_> {
     pub(super) fn plugins(&mut self, at: &At<'_>, raw: Option<&Entries<RawPlugin>>) -> BTreeMap<String, Plugin> {

@@ -1,5 +1,6 @@
 //! Declared plugins: sources, rights, limits, and how one version takes the place of another.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub struct Plugin {
     pub canary: Option<Canary>,
 }
 
-/// Where a component comes from.
+/// Where a component comes from. Displayed in the form of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PluginSource {
     /// `builtin:NAME`: bundled in the binary. Whether the name exists is for the loader to say.
@@ -31,6 +32,16 @@ pub enum PluginSource {
     File(PathBuf),
     /// `https://HOST/PATH`, or `http://` to a loopback address; comes with a digest or a public key.
     Https { url: String },
+}
+
+impl fmt::Display for PluginSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Https { url } => f.write_str(url),
+        }
+    }
 }
 
 /// What makes a changed component take the place of the one that runs.

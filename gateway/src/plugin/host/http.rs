@@ -25,7 +25,7 @@ pub(super) struct HttpPort {
 
 impl HttpPort {
     pub(super) fn new(client: Client, limits: &Limits) -> Self {
-        let (sent_max, body_bytes_max) = (limits.outbound_calls, limits.reply_bytes);
+        let (sent_max, body_bytes_max) = (limits.outbound_calls, limits.body_bytes);
         Self { client, sent: 0, sent_max, body_bytes_max, ends: Instant::now() }
     }
 
@@ -55,7 +55,7 @@ impl Host for State {
         let left = port.ends.saturating_duration_since(Instant::now());
         let asked = request.timeout_ms.map(|timeout| Duration::from_millis(timeout.into()));
         let Some(request) = read(request) else { return Ok(Err(HttpError::Invalid)) };
-        if !grant.admits(request.uri()) {
+        if !grant.admits(request.method(), request.uri()) {
             return Ok(Err(HttpError::Denied));
         }
         let Some(_under_way) = grant.begin() else { return Ok(Err(HttpError::Busy)) };

@@ -8,11 +8,12 @@ use crate::plugin::failure::LimitHit;
 pub(in crate::plugin) struct MemoryCap {
     pub(in crate::plugin) bytes: usize,
     bytes_max: usize,
+    table_elements_max: usize,
 }
 
 impl MemoryCap {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes: 0, bytes_max }
+    pub(super) fn new(bytes_max: usize, table_elements_max: usize) -> Self {
+        Self { bytes: 0, bytes_max, table_elements_max }
     }
 }
 
@@ -28,12 +29,11 @@ impl ResourceLimiter for MemoryCap {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > TABLE_ELEMENTS_MAX {
-            let detail = format!("the guest asked for {desired} elements, {TABLE_ELEMENTS_MAX} are allowed");
-            return Err(wasmtime::Error::new(LimitHit { name: "table elements", detail }));
+        let max = self.table_elements_max;
+        if desired > max {
+            let detail = format!("the guest asked for {desired} elements, {max} are allowed");
+            return Err(wasmtime::Error::new(LimitHit { name: "limits.tables", detail }));
         }
         Ok(true)
     }
 }
-
-const TABLE_ELEMENTS_MAX: usize = 20_000;

@@ -26,9 +26,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use self::http::HttpPort;
-use super::bindings::witgate::plugin::types;
+use super::bindings::witgate::plugin::{body_types, types};
 use super::budget::Budget;
-use super::declaration::Limits;
+use super::declaration::Declaration;
 use super::failure::LimitHit;
 use super::gate::WorkerGate;
 use super::grants::Grants;
@@ -55,26 +55,21 @@ pub(in crate::plugin) struct State {
 }
 
 impl State {
-    pub(in crate::plugin) fn new(
-        plugin: Arc<str>,
-        budget: Budget,
-        limits: &Limits,
-        grants: Arc<Grants>,
-        gate: &WorkerGate,
-    ) -> Self {
+    pub(in crate::plugin) fn new(declaration: &Declaration, budget: Budget, gate: &WorkerGate) -> Self {
+        let Declaration { name, limits, grants, .. } = declaration;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
             wasi: WasiCtx::builder().build(),
             table,
             budget,
-            memory: MemoryCap::new(limits.memory_bytes),
+            memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
-            log: LogPort::new(plugin.clone(), limits.log_lines),
-            metrics: MetricsPort::new(plugin.clone(), gate.metrics.clone(), limits.metrics),
+            log: LogPort::new(name.clone(), limits.log_lines),
+            metrics: MetricsPort::new(declaration, gate.metrics.clone()),
             http: grants.http.is_some().then(|| HttpPort::new(gate.outbound.clone(), limits)),
-            plugin,
-            grants,
+            plugin: name.clone(),
+            grants: grants.clone(),
             host_calls: 0,
             host_calls_max: limits.host_calls,
         }
@@ -112,6 +107,8 @@ pub(in crate::plugin) enum Phase {
 }
 
 impl types::Host for State {}
+
+impl body_types::Host for State {}
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {

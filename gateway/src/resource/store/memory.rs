@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::StoreFault;
 
 /// Values by key. Times are given by the caller.
-pub struct Memory {
+pub(super) struct Memory {
     bytes_max: usize,
     /// By all shards, with the overhead of each entry.
     bytes: AtomicUsize,
@@ -193,7 +193,7 @@ fn expiry(now: Instant, ttl: Option<Duration>) -> Option<Instant> {
 }
 
 /// A whole number as Redis reads it: just as it would be written.
-fn number(value: &[u8]) -> Option<i64> {
+pub(super) fn number(value: &[u8]) -> Option<i64> {
     let text = str::from_utf8(value).ok()?;
     text.parse().ok().filter(|number: &i64| number.to_string() == text)
 }

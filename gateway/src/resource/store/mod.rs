@@ -5,6 +5,7 @@
 
 mod memory;
 mod redis;
+mod scratch;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub struct Store {
     pub name: Arc<str>,
     pub options: StoreOptions,
     place: Place,
+    scratch: Option<Arc<Memory>>,
 }
 
 /// Where a store keeps its values.
@@ -53,6 +55,7 @@ pub enum StoreError {
     Url(String),
 }
 
+#[derive(Clone)]
 enum Place {
     Memory(Arc<Memory>),
     Redis(Arc<Redis>),
@@ -68,15 +71,26 @@ impl Store {
             StoreOptions::Memory { bytes_max } => Place::Memory(Arc::new(Memory::new(*bytes_max))),
             StoreOptions::Redis { url, timeout } => Place::Redis(Arc::new(Redis::new(name.clone(), url, *timeout)?)),
         };
-        Ok(Self { name, options, place })
+        Ok(Self { name, options, place, scratch: None })
+    }
+
+    /// The same store for somebody whose changes nobody else may see.
+    pub fn scratch_over(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            options: self.options.clone(),
+            place: self.place.clone(),
+            scratch: Some(Arc::new(Memory::new(SCRATCH_BYTES_MAX))),
+        }
     }
 
     /// Opens the store for the tasks of this thread's runtime, which must be tokio's.
     pub fn open(&self) -> OpenStore {
-        match &self.place {
-            Place::Memory(memory) => OpenStore::Memory(memory.clone()),
-            Place::Redis(redis) => OpenStore::Redis(redis.connect()),
-        }
+        let place = match &self.place {
+            Place::Memory(memory) => OpenPlace::Memory(memory.clone()),
+            Place::Redis(redis) => OpenPlace::Redis(redis.connect()),
+        };
+        OpenStore { place, scratch: self.scratch.clone() }
     }
 }
 
@@ -92,7 +106,13 @@ impl fmt::Debug for Store {
 }
 
 /// A store as the tasks of one runtime use it. In memory every operation is done at its first poll.
-pub enum OpenStore {
+pub struct OpenStore {
+    place: OpenPlace,
+    /// Changes that only whoever opened the store sees; the store itself is then read alone.
+    scratch: Option<Arc<Memory>>,
+}
+
+enum OpenPlace {
     Memory(Arc<Memory>),
     Redis(Connection),
 }
@@ -102,9 +122,9 @@ impl OpenStore {
     /// Any [`StoreFault`], as with all operations.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreFault> {
         check_key(key)?;
-        match self {
-            Self::Memory(memory) => Ok(memory.get(key, Instant::now())),
-            Self::Redis(connection) => connection.get(key).await,
+        match &self.scratch {
+            None => self.place.get(key).await,
+            Some(changes) => scratch::get(changes, &self.place, key).await,
         }
     }
 
@@ -113,18 +133,20 @@ impl OpenStore {
         check_key(key)?;
         check_value(&value)?;
         let ttl = ttl.map(within_bounds);
-        match self {
-            Self::Memory(memory) => memory.set(key, value, ttl, Instant::now()),
-            Self::Redis(connection) => connection.set(key, &value, ttl).await,
+        match (&self.scratch, &self.place) {
+            (Some(changes), _) => scratch::set(changes, key, Some(&value), ttl),
+            (None, OpenPlace::Memory(memory)) => memory.set(key, value, ttl, Instant::now()),
+            (None, OpenPlace::Redis(connection)) => connection.set(key, &value, ttl).await,
         }
     }
 
     /// Whether there was a value.
     pub async fn delete(&self, key: &str) -> Result<bool, StoreFault> {
         check_key(key)?;
-        match self {
-            Self::Memory(memory) => Ok(memory.delete(key, Instant::now())),
-            Self::Redis(connection) => connection.delete(key).await,
+        match (&self.scratch, &self.place) {
+            (Some(changes), place) => scratch::delete(changes, place, key).await,
+            (None, OpenPlace::Memory(memory)) => Ok(memory.delete(key, Instant::now())),
+            (None, OpenPlace::Redis(connection)) => connection.delete(key).await,
         }
     }
 
@@ -132,9 +154,10 @@ impl OpenStore {
     pub async fn increment(&self, key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, StoreFault> {
         check_key(key)?;
         let ttl = ttl.map(within_bounds);
-        match self {
-            Self::Memory(memory) => memory.increment(key, by, ttl, Instant::now()),
-            Self::Redis(connection) => connection.increment(key, by, ttl).await,
+        match (&self.scratch, &self.place) {
+            (Some(changes), place) => scratch::increment(changes, place, key, by, ttl).await,
+            (None, OpenPlace::Memory(memory)) => memory.increment(key, by, ttl, Instant::now()),
+            (None, OpenPlace::Redis(connection)) => connection.increment(key, by, ttl).await,
         }
     }
 
@@ -150,9 +173,19 @@ impl OpenStore {
         check_value(expected.unwrap_or_default())?;
         check_value(&value)?;
         let ttl = ttl.map(within_bounds);
+        match (&self.scratch, &self.place) {
+            (Some(changes), place) => scratch::compare_and_set(changes, place, key, expected, &value, ttl).await,
+            (None, OpenPlace::Memory(memory)) => memory.compare_and_set(key, expected, value, ttl, Instant::now()),
+            (None, OpenPlace::Redis(connection)) => connection.compare_and_set(key, expected, &value, ttl).await,
+        }
+    }
+}
+
+impl OpenPlace {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreFault> {
         match self {
-            Self::Memory(memory) => memory.compare_and_set(key, expected, value, ttl, Instant::now()),
-            Self::Redis(connection) => connection.compare_and_set(key, expected, &value, ttl).await,
+            Self::Memory(memory) => Ok(memory.get(key, Instant::now())),
+            Self::Redis(connection) => connection.get(key).await,
         }
     }
 }
@@ -172,5 +205,7 @@ fn within_bounds(ttl: Duration) -> Duration {
 
 pub const KEY_BYTES_MAX: usize = 1 << 10;
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Changes of one store that a scratch holds.
+const SCRATCH_BYTES_MAX: usize = 4 << 20;
 const TTL_MIN: Duration = Duration::from_millis(1);
 const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

@@ -30,7 +30,7 @@ pub(super) struct Redis {
 
 /// A connection of this thread's runtime, shared by its tasks.
 #[derive(Clone)]
-pub struct Connection {
+pub(super) struct Connection {
     redis: Arc<Redis>,
     manager: ConnectionManager,
 }

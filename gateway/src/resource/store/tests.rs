@@ -135,9 +135,24 @@ async fn a_store_on_redis_keeps_them_too() {
     ready(&store.open()).await;
     keeps_its_promises(&store.open()).await;
     forgets_in_time(&store.open()).await;
-    let other = Store { name: "other".into(), ..server.store(PATIENCE) };
-    let other = Store::new(other.name, other.options).unwrap();
+    let other = Store::new("other".into(), server.store(PATIENCE).options).unwrap();
     assert_eq!(other.open().get("stays").await, Ok(None), "keys of a store are its own");
+}
+
+#[tokio::test]
+async fn a_scratch_keeps_them_and_changes_nothing() {
+    let store = Store::new("local".into(), StoreOptions::Memory { bytes_max: 1 << 20 }).unwrap();
+    keeps_its_promises(&store.scratch_over().open()).await;
+    let (open, scratch) = (store.open(), store.scratch_over().open());
+    let value = |text: &'static str| Bytes::from_static(text.as_bytes());
+    open.set("k", value("1"), None).await.unwrap();
+    assert_eq!(scratch.increment("k", 1, None).await, Ok(2));
+    assert_eq!(scratch.delete("k").await, Ok(true));
+    assert_eq!(scratch.get("k").await, Ok(None));
+    assert_eq!(scratch.compare_and_set("k", None, value("x"), None).await, Ok(true));
+    scratch.set("new", value("1"), None).await.unwrap();
+    assert_eq!(open.get("k").await, Ok(Some(value("1"))));
+    assert_eq!(open.get("new").await, Ok(None));
 }
 
 #[tokio::test]

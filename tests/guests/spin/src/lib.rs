@@ -1,7 +1,7 @@
-//! Never returns: from the request hook, or from `configure`.
+//! Never returns: from `configure`, from a hook, or from `release`.
 
 use serde::Deserialize;
-use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin};
+use witgate_plugin::{Error, Plugin, Request, Response, Setup, Verdict, export_plugin};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,14 +12,16 @@ struct Config {
     may_fail_open: bool,
 }
 
-#[derive(Deserialize, PartialEq)]
+#[derive(Clone, Copy, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum Place {
     Configure,
     Request,
+    Response,
+    Release,
 }
 
-struct Spin;
+struct Spin(Place);
 
 impl Plugin for Spin {
     type Config = Config;
@@ -28,18 +30,31 @@ impl Plugin for Spin {
         if config.may_fail_open {
             setup.may_fail_open();
         }
-        if config.place == Place::Configure { spin() } else { Ok(Spin) }
+        spin_if(config.place == Place::Configure);
+        Ok(Spin(config.place))
     }
 
     fn on_request(&self, _request: &mut Request) -> Verdict {
-        spin()
+        spin_if(self.0 == Place::Request);
+        Verdict::Next
+    }
+
+    fn on_response(&self, _response: &mut Response) -> Verdict {
+        spin_if(self.0 == Place::Response);
+        Verdict::Next
     }
 }
 
-fn spin() -> ! {
-    loop {
+impl Drop for Spin {
+    fn drop(&mut self) {
+        spin_if(self.0 == Place::Release);
+    }
+}
+
+fn spin_if(here: bool) {
+    while here {
         std::hint::spin_loop();
     }
 }
 
-export_plugin!(Spin: request);
+export_plugin!(Spin: request, response);

@@ -1,4 +1,4 @@
-//! Panics where its configuration says: in `configure`, in a hook, or when the request carries a header.
+//! Panics where its configuration says: in `configure`, in a hook, when the request carries a header, or when it is let go.
 
 use serde::Deserialize;
 use witgate_plugin::{Error, Plugin, Request, RequestHeader, Response, Setup, Verdict, export_plugin};
@@ -37,6 +37,12 @@ impl Plugin for Trap {
     fn on_response(&self, _response: &mut Response) -> Verdict {
         assert!(self.on != "response", "trapped in the response hook");
         Verdict::Next
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        assert!(self.on != "release", "trapped in release");
     }
 }
 

@@ -1,0 +1,30 @@
+//! `witgate plugin …`: what concerns one plugin.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::operate::{self, Named};
+use super::{Format, inspect};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Plugin {
+    /// Tell what a component is, what it may do, and whether it fits this gateway.
+    Inspect {
+        /// A file, a source (`builtin:NAME`, `file:PATH`, `https://…`), or with `-c` a declared plugin.
+        component: String,
+        /// A configuration, for its limits and its plugins.
+        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// End an override: the plugin serves what the configuration says again.
+    Reset(Named),
+}
+
+pub(super) fn run(command: &Plugin, format: Format) -> ExitCode {
+    match command {
+        Plugin::Reset(named) => operate::change("reset", named, format),
+        Plugin::Inspect { component, config } => inspect::inspect(component, config.as_deref(), format),
+    }
+}

@@ -1,0 +1,42 @@
+//! The gateway as a whole: what it serves, and the two things that concern all of it, reload and drain.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::desk::Shared;
+use super::gate::Actor;
+use super::operation::{self, Operation};
+use super::problem::Problem;
+use crate::control::Status;
+
+pub(super) async fn status(State(shared): State<Shared>) -> Json<Status> {
+    Json(shared.operator.status())
+}
+
+pub(super) async fn routes(State(shared): State<Shared>) -> Json<Value> {
+    Json(shared.operator.routes())
+}
+
+pub(super) async fn upstreams(State(shared): State<Shared>) -> Json<Value> {
+    Json(shared.operator.upstreams())
+}
+
+pub(super) async fn reload(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<Value>, Problem> {
+    let operation = Operation::new("reload", &actor);
+    let name = actor.name.to_string();
+    let generation = operation::perform(shared.operator, operation, move |operator| operator.reload(name)).await?;
+    Ok(Json(json!({ "generation": generation })))
+}
+
+/// Answers before the drain has ended, since the process ends with it.
+pub(super) async fn drain(State(shared): State<Shared>, Extension(actor): Extension<Actor>) -> Response {
+    Operation::new("drain", &actor).succeeded();
+    shared.operator.drain(actor.name.to_string());
+    (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
+}

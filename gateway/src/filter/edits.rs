@@ -1,0 +1,170 @@
+//! Carrying out what guests say: every edit is checked here, whoever wrote the guest.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+use super::exchange::{Exchange, Forwarding, Reply};
+use crate::message::{is_framing, path};
+use crate::plugin::{Failure, types};
+
+/// Changes the request as a guest said.
+pub(super) fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit) -> Result<(), Failure> {
+    use types::RequestEdit as Edit;
+    match edit {
+        Edit::SetHeader(header) => set(&mut exchange.headers, header)?,
+        Edit::AppendHeader(header) => append(&mut exchange.headers, header)?,
+        Edit::RemoveHeader(name) => drop(exchange.headers.remove(field_name(&name)?)),
+        Edit::SetPath(wanted) => {
+            let path = path::normalise(&wanted).map_err(|error| invalid("path", &wanted, &error))?;
+            exchange.uri = with_path_and_query(&path, exchange.uri.query())?;
+        }
+        Edit::SetQuery(query) => {
+            exchange.uri = with_path_and_query(exchange.uri.path(), (!query.is_empty()).then_some(&query))?;
+        }
+        Edit::SetMethod(method) => {
+            at_most("bytes of a method", method.len(), METHOD_BYTES_MAX)?;
+            exchange.method =
+                Method::from_bytes(method.as_bytes()).map_err(|error| invalid("method", &method, &error))?;
+        }
+        Edit::SetAuthority(wanted) => {
+            let host = authority(&wanted)?;
+            exchange.headers.insert(HOST, host);
+        }
+        Edit::SetAttribute(attribute) => set_attribute(exchange, attribute)?,
+        Edit::SelectUpstream(name) => exchange.forwarding = Forwarding::Upstream(name.into_boxed_str()),
+        Edit::Keep(bytes) => exchange.keep(kept(bytes)?),
+    }
+    Ok(())
+}
+
+/// Changes the response as a guest said.
+pub(super) fn apply_to_response(exchange: &mut Exchange, edit: types::ResponseEdit) -> Result<(), Failure> {
+    use types::ResponseEdit as Edit;
+    match edit {
+        Edit::SetHeader(header) => set(&mut exchange.response.headers, header),
+        Edit::AppendHeader(header) => append(&mut exchange.response.headers, header),
+        Edit::RemoveHeader(name) => {
+            exchange.response.headers.remove(field_name(&name)?);
+            Ok(())
+        }
+        Edit::SetStatus(status) => {
+            exchange.response.status = final_status(status)?;
+            Ok(())
+        }
+        Edit::SetAttribute(attribute) => set_attribute(exchange, attribute),
+    }
+}
+
+fn set(headers: &mut HeaderMap, (name, value): types::Header) -> Result<(), Failure> {
+    let name = field_name(&name)?;
+    let value = field_value(&name, value)?;
+    if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
+        return Err(too_many_fields());
+    }
+    headers.try_insert(name, value).map(drop).map_err(|_| too_many_fields())
+}
+
+fn append(headers: &mut HeaderMap, (name, value): types::Header) -> Result<(), Failure> {
+    let name = field_name(&name)?;
+    let value = field_value(&name, value)?;
+    if headers.len() >= FIELDS_MAX {
+        return Err(too_many_fields());
+    }
+    headers.try_append(name, value).map(drop).map_err(|_| too_many_fields())
+}
+
+fn set_attribute(exchange: &mut Exchange, (name, value): (String, String)) -> Result<(), Failure> {
+    at_most("bytes of an attribute", name.len() + value.len(), ATTRIBUTE_BYTES_MAX)?;
+    exchange.set_attribute(name.into_boxed_str(), value.into_boxed_str());
+    at_most("attributes of a request", exchange.attributes.len(), ATTRIBUTES_MAX)
+}
+
+/// What a guest hands to its response hook, if it is not too much.
+pub(super) fn kept(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    at_most("bytes to keep", bytes.len(), KEPT_BYTES_MAX)?;
+    Ok(bytes)
+}
+
+/// A guest's answer as one that can be sent.
+pub(super) fn reply(answer: types::Reply) -> Result<Reply, Failure> {
+    let mut headers = HeaderMap::with_capacity(answer.headers.len().min(FIELDS_MAX));
+    for header in answer.headers {
+        // Its length is the body's; whatever the guest thinks it is.
+        if !header.0.eq_ignore_ascii_case(CONTENT_LENGTH.as_str()) {
+            append(&mut headers, header)?;
+        }
+    }
+    Ok(Reply { status: final_status(answer.status)?, headers, body: Bytes::from(answer.body) })
+}
+
+/// A final status: 1xx would promise another answer that never comes (RFC 9110 §15.2).
+fn final_status(status: u16) -> Result<StatusCode, Failure> {
+    match StatusCode::from_u16(status) {
+        Ok(code) if (200..600).contains(&status) => Ok(code),
+        _ => Err(Failure::Verdict(format!("{status} is not a final status (200-599)"))),
+    }
+}
+
+fn field_name(name: &str) -> Result<HeaderName, Failure> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|error| invalid("header name", name, &error))?;
+    if is_framing(&parsed) {
+        return Err(Failure::Verdict(format!("`{parsed}` frames or routes the message and is the gateway's to write")));
+    }
+    Ok(parsed)
+}
+
+fn field_value(name: &HeaderName, value: Vec<u8>) -> Result<HeaderValue, Failure> {
+    at_most("bytes of a header field", name.as_str().len() + value.len(), FIELD_BYTES_MAX)?;
+    HeaderValue::from_maybe_shared(Bytes::from(value))
+        .map_err(|_| Failure::Verdict(format!("the value of `{name}` has bytes that no header may carry")))
+}
+
+/// Host and port as `Host` carries them (RFC 9110 §7.2): no user, and a port that is a number.
+fn authority(text: &str) -> Result<HeaderValue, Failure> {
+    at_most("bytes of an authority", text.len(), AUTHORITY_BYTES_MAX)?;
+    let parsed: http::uri::Authority = text.parse().map_err(|error| invalid("authority", text, &error))?;
+    // What follows the host is nothing, or the port behind its colon.
+    let behind_host = parsed.as_str().strip_prefix(parsed.host()).filter(|_| !parsed.host().is_empty());
+    if behind_host.is_none_or(|rest| !rest.is_empty() && parsed.port_u16().is_none()) {
+        return Err(invalid("authority", text, &"it is neither `HOST` nor `HOST:PORT`"));
+    }
+    HeaderValue::from_str(parsed.as_str()).map_err(|error| invalid("authority", text, &error))
+}
+
+fn with_path_and_query(path: &str, query: Option<&str>) -> Result<Uri, Failure> {
+    let text = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    at_most("bytes of path and query", text.len(), PATH_BYTES_MAX)?;
+    let parsed = PathAndQuery::from_maybe_shared(text).map_err(|error| invalid("path", path, &error))?;
+    Ok(Uri::from(parsed))
+}
+
+fn invalid(what: &str, value: &str, error: &dyn std::fmt::Display) -> Failure {
+    let shown: String = value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_default).collect();
+    Failure::Verdict(format!("invalid {what} `{shown}`: {error}"))
+}
+
+fn at_most(limit: &'static str, found: usize, max: usize) -> Result<(), Failure> {
+    if found > max {
+        return Err(Failure::Limit { limit, detail: format!("{found}, of at most {max}") });
+    }
+    Ok(())
+}
+
+fn too_many_fields() -> Failure {
+    Failure::Limit { limit: "header fields of a message", detail: format!("more than {FIELDS_MAX}") }
+}
+
+const KEPT_BYTES_MAX: usize = 4 << 10;
+const ATTRIBUTES_MAX: usize = 64;
+const ATTRIBUTE_BYTES_MAX: usize = 16 << 10;
+const FIELDS_MAX: usize = 256;
+/// As large as a listener lets the whole head of a request be, unless it says otherwise.
+const FIELD_BYTES_MAX: usize = 64 << 10;
+/// The longest registered one has 17 letters.
+const METHOD_BYTES_MAX: usize = 64;
+/// A name has 253 characters at most (RFC 1035 §2.3.4), and a port five digits.
+const AUTHORITY_BYTES_MAX: usize = 260;
+const PATH_BYTES_MAX: usize = 16 << 10;
+const SHOWN_CHARS_MAX: usize = 64;

@@ -1,0 +1,298 @@
+//! Assembly: a running gateway, and how it changes. The only room that knows every other.
+//!
+//! ```text
+//! mod        start, reload, drain
+//! commit     a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
+//! swap       one plugin's version takes another's place, at once or by degrees
+//! trials     what becomes of versions on trial
+//! watch      plugins whose files are watched
+//! operator   all of it, as the admin API asks for it
+//! ```
+
+mod commit;
+mod operator;
+mod swap;
+mod trials;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, broadcast};
+
+use crate::config::model::{self as config, Config};
+use crate::config::{Document, Faults, Loaded};
+use crate::outbound::Trust;
+use crate::control::{Event, Overrides, StateDir, StateDirError};
+use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
+use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
+use crate::snapshot::{self, BuildError, Choices, Listener, Snapshot};
+use crate::telemetry::Metrics;
+use trials::Trials;
+
+/// A gateway that serves. Every clone is the same one.
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
+
+struct Shared {
+    runtime: Arc<Runtime>,
+    current: Arc<ArcSwap<Snapshot>>,
+    workers: Vec<WorkerHandle>,
+    state_dir: PathBuf,
+    source: Source,
+    /// Held while something changes: one change at a time.
+    running: tokio::sync::Mutex<Running>,
+    /// What is told to whoever asks; locked for a moment only.
+    told: Mutex<Told>,
+    /// Plugins with a swap under way.
+    swapping: Mutex<BTreeSet<String>>,
+    events: broadcast::Sender<Event>,
+    started: Instant,
+    is_draining: AtomicBool,
+    drain_wanted: Notify,
+    metrics: Metrics,
+}
+
+/// Where the configuration comes from.
+pub struct Source {
+    /// What `status` calls it.
+    pub name: String,
+    /// Reads it, now as it is.
+    pub read: Box<dyn Fn() -> Result<Loaded, Faults> + Send + Sync>,
+}
+
+/// What the next change is made from.
+struct Running {
+    config: Config,
+    /// What is bound, by the listeners' names: the addresses as configured, where a port may be 0.
+    listening: BTreeMap<Arc<str>, SocketAddr>,
+    overrides: Overrides,
+    /// The version that served before, of plugins that were swapped: kept ready to go back to.
+    previous: BTreeMap<String, Arc<Version>>,
+    trials: Trials,
+}
+
+/// What `status` and metrics say beside the snapshot.
+#[derive(Default)]
+struct Told {
+    overrides: Overrides,
+    previous: BTreeMap<String, Arc<Version>>,
+    trials: Trials,
+    /// By plugin: its source, as the configuration writes it.
+    sources: BTreeMap<String, String>,
+    last_reload_error: Option<String>,
+}
+
+/// Why a gateway does not start, or does not change.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("{0}")]
+    Config(Faults),
+    #[error("{0}")]
+    Plugin(Faults),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    #[error("cannot set up the plugin engine: {0}")]
+    Engine(String),
+    #[error("cannot start a worker: {0}")]
+    Worker(std::io::Error),
+    #[error("{0}")]
+    Warm(String),
+}
+
+impl Gateway {
+    /// Builds everything, binds everything, and only then serves.
+    ///
+    /// `source` reads the configuration, now and at each reload; `program` is the binary that compiles components when
+    /// called for it: this one.
+    ///
+    /// # Errors
+    /// Any [`GatewayError`]; nothing is left behind.
+    pub async fn start(source: Source, program: PathBuf) -> Result<Self, GatewayError> {
+        let loaded = (source.read)().map_err(GatewayError::Config)?;
+        let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?.path().to_owned();
+        let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, program)?);
+        let overrides = Overrides::load(&state_dir).under(&loaded.config);
+        let snapshot = Arc::new(build(&loaded, &overrides.choices(), None, &runtime).await?);
+        let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
+        let sockets = bind(&snapshot.listeners, workers_wanted)?;
+        let current = Arc::new(ArcSwap::from(snapshot.clone()));
+        let workers = (0..workers_wanted)
+            .map(|number| server::spawn(number, current.clone(), runtime.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(GatewayError::Worker)?;
+        let mut running = Running {
+            config: loaded.config,
+            listening: BTreeMap::new(),
+            overrides,
+            previous: BTreeMap::new(),
+            trials: Trials::default(),
+        };
+        running.trials.follow(&snapshot, &running.config, &running.overrides, &runtime);
+        let shared = Shared {
+            runtime,
+            current,
+            workers,
+            state_dir,
+            source,
+            told: Mutex::default(),
+            swapping: Mutex::default(),
+            events: broadcast::channel(EVENTS_KEPT).0,
+            started: Instant::now(),
+            is_draining: AtomicBool::new(false),
+            drain_wanted: Notify::new(),
+            metrics: Metrics::new(),
+            running: tokio::sync::Mutex::new(running),
+        };
+        let gateway = Self(Arc::new(shared));
+        {
+            let mut running = gateway.0.running.lock().await;
+            gateway.0.listen(&mut running, sockets);
+            gateway.0.tell(&running);
+            gateway.0.metrics.reloaded("start", snapshot.generation);
+        }
+        tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
+        watch::start(&gateway.0);
+        Ok(gateway)
+    }
+
+    /// Checks a configuration as far as is possible without serving it: patterns, plugins, and what they say to their config.
+    ///
+    /// # Errors
+    /// Any [`GatewayError`] but the binding ones.
+    pub async fn check(loaded: &Loaded, program: PathBuf) -> Result<(), GatewayError> {
+        let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?;
+        let runtime = plugin_runtime(&loaded.config.runtime, state_dir.path(), program)?;
+        build(loaded, &Choices::new(), None, &runtime).await.map(drop)
+    }
+
+    /// Reads the configuration again, builds all of the new, swaps one pointer, retires the old. Returns the new
+    /// generation's number. `reason` is what asked for it: `signal`, `admin`.
+    ///
+    /// # Errors
+    /// Any [`GatewayError`]; then nothing has changed.
+    pub async fn reload(&self, reason: &'static str) -> Result<u64, GatewayError> {
+        let outcome = self.0.reload().await;
+        self.0.told().last_reload_error = outcome.as_ref().err().map(GatewayError::to_string);
+        match &outcome {
+            Ok(generation) => {
+                self.0.metrics.reloaded(reason, *generation);
+                tracing::info!(generation, "reloaded");
+                self.0.event("reload", [("generation", (*generation).into())]);
+            }
+            Err(error) => {
+                self.0.metrics.reload_failed(reason);
+                tracing::error!(%error, "reload failed");
+                self.0.event("reload", [("error", error.to_string().into())]);
+            }
+        }
+        outcome
+    }
+
+    /// Stops accepting, ends what is in flight, and says whether all of it ended before the deadline.
+    pub async fn drain(&self, deadline: Duration) -> bool {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+        self.0.settle(|done| Order::Drain { done }, deadline).await.is_some()
+    }
+
+    /// Comes when somebody asked for a drain through the admin API.
+    pub async fn drain_wanted(&self) {
+        self.0.drain_wanted.notified().await;
+    }
+}
+
+impl Shared {
+    async fn reload(&self) -> Result<u64, GatewayError> {
+        let loaded = (self.source.read)().map_err(GatewayError::Config)?;
+        let mut running = self.running.lock().await;
+        let overrides = running.overrides.under(&loaded.config);
+        let previous = self.current.load_full();
+        let snapshot = build(&loaded, &overrides.choices(), Some(&previous), &self.runtime).await?;
+        let bound = |listener: &Listener| running.listening.get(&listener.name) == Some(&listener.address);
+        let fresh: Vec<Arc<Listener>> =
+            snapshot.listeners.iter().filter(|listener| !bound(listener)).cloned().collect();
+        let sockets = bind(&fresh, self.workers.len())?;
+        let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
+        let kept = |name: &str, at: SocketAddr| {
+            snapshot.listeners.iter().any(|listener| *listener.name == *name && listener.address == at)
+        };
+        let listening = &mut running.listening;
+        for (name, _) in listening.extract_if(.., |name, address| !kept(name, *address)) {
+            self.workers.iter().for_each(|worker| worker.order(Order::Unlisten { listener: name.clone() }));
+        }
+        self.listen(&mut running, sockets);
+        Ok(snapshot.generation)
+    }
+
+    /// Hands each worker its socket of each listener.
+    fn listen(&self, running: &mut Running, bound: Vec<(Arc<Listener>, Sockets)>) {
+        for (listener, Sockets { address, sockets }) in bound {
+            let permits = Permits::default();
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let (listener, permits) = (listener.clone(), permits.clone());
+                worker.order(Order::Listen { listener, socket, permits });
+            }
+            tracing::info!(listener = &*listener.name, %address, "listening");
+            running.listening.insert(listener.name.clone(), listener.address);
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn build(
+    loaded: &Loaded,
+    choices: &Choices,
+    previous: Option<&Snapshot>,
+    runtime: &Runtime,
+) -> Result<Snapshot, GatewayError> {
+    let document: &Document = &loaded.document;
+    snapshot::build(&loaded.config, choices, previous, runtime).await.map_err(|error| match error {
+        BuildError::Config(faults) => GatewayError::Config(document.faults(faults)),
+        BuildError::Plugin(faults) => GatewayError::Plugin(document.faults(faults)),
+    })
+}
+
+fn bind(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<(Arc<Listener>, Sockets)>, BindError> {
+    listeners
+        .iter()
+        .map(|listener| Ok((listener.clone(), Sockets::bind(&listener.name, listener.address, workers)?)))
+        .collect()
+}
+
+/// The engine of plugins. `state_dir` belongs to this user alone.
+pub(crate) fn plugin_runtime(
+    config: &config::Runtime,
+    state_dir: &Path,
+    program: PathBuf,
+) -> Result<Runtime, GatewayError> {
+    let options = EngineOptions {
+        slots: config.slots,
+        state_dir: state_dir.to_owned(),
+        cache_bytes: config.cache.0,
+        compiler: program,
+        compile_limits: CompileLimits {
+            timeout: config.compile_timeout,
+            memory_bytes: config.compile_memory.0,
+            parallel: config.parallel_compiles,
+        },
+        trust: Trust::default(),
+    };
+    Runtime::new(options).map_err(|error| GatewayError::Engine(format!("{error:#}")))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Events that a slow reader may lag behind.
+const EVENTS_KEPT: usize = 256;

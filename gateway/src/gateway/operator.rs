@@ -1,0 +1,196 @@
+//! The gateway as an operator sees it: what the admin API asks for, answered from what serves.
+
+use std::sync::atomic::Ordering;
+
+use tokio::sync::broadcast;
+
+use super::{Gateway, Shared};
+use crate::control::{Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport};
+use crate::plugin::{BUCKETS, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
+use crate::plugin::{Hook, Version};
+use crate::snapshot::{Plugin, Target};
+use crate::telemetry::{HookSample, PluginSamples, VersionSample};
+
+impl Operator for Gateway {
+    fn status(&self) -> Status {
+        let plugins = self.plugins();
+        let told = self.0.told();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            generation: self.0.current.load().generation,
+            ready: self.is_ready(),
+            uptime: self.0.started.elapsed(),
+            workers: self.0.workers.len(),
+            config_source: self.0.source.name.clone(),
+            last_reload_error: told.last_reload_error.clone(),
+            plugins,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.0.is_draining()
+    }
+
+    fn plugins(&self) -> Vec<PluginStatus> {
+        let snapshot = self.0.current.load_full();
+        snapshot.plugins.iter().map(|plugin| self.0.plugin_status(plugin)).collect()
+    }
+
+    fn routes(&self) -> serde_json::Value {
+        let snapshot = self.0.current.load_full();
+        let upstream = |place: &usize| snapshot.upstreams[*place].name.to_string();
+        let routes = snapshot.routes.iter().map(|route| {
+            let upstreams: Vec<String> = match &route.target {
+                Target::Upstreams { places, .. } => places.iter().map(upstream).collect(),
+                Target::Respond(_) => Vec::new(),
+            };
+            serde_json::json!({
+                "name": &*route.name,
+                "filters": route.chain.names().collect::<Vec<_>>(),
+                "upstreams": upstreams,
+                "timeout_s": route.timeout.as_secs_f64(),
+            })
+        });
+        routes.collect()
+    }
+
+    fn upstreams(&self) -> serde_json::Value {
+        let snapshot = self.0.current.load_full();
+        let upstreams = snapshot.upstreams.iter().map(|upstream| {
+            let endpoints = upstream.endpoints.iter().map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port));
+            serde_json::json!({ "name": &*upstream.name, "endpoints": endpoints.collect::<Vec<_>>() })
+        });
+        upstreams.collect()
+    }
+
+    fn swap(&self, swap: Swap) -> Answer<'_, SwapReport> {
+        let gateway = self.clone();
+        to_its_end(async move { gateway.0.swap(swap).await })
+    }
+
+    fn promote(&self, plugin: String, actor: String) -> Answer<'_, SwapReport> {
+        let gateway = self.clone();
+        to_its_end(async move { gateway.0.promote(&plugin, &actor, None).await })
+    }
+
+    fn rollback(&self, plugin: String, actor: String) -> Answer<'_, SwapReport> {
+        let gateway = self.clone();
+        to_its_end(async move { gateway.0.roll_back(&plugin, &actor, None).await })
+    }
+
+    fn reset(&self, plugin: String, actor: String) -> Answer<'_, SwapReport> {
+        let gateway = self.clone();
+        to_its_end(async move { gateway.0.reset(&plugin, &actor).await })
+    }
+
+    fn reload(&self, actor: String) -> Answer<'_, u64> {
+        tracing::info!(actor, "reload ordered");
+        let gateway = self.clone();
+        to_its_end(async move { Self::reload(&gateway, "admin").await.map_err(OperationError::from) })
+    }
+
+    fn drain(&self, actor: String) {
+        tracing::info!(actor, "drain ordered");
+        self.0.drain_wanted.notify_one();
+    }
+
+    fn metrics(&self) -> String {
+        let snapshot = self.0.current.load_full();
+        let told = self.0.told();
+        let overridden = |name: &str| told.overrides.get(name).is_some_and(|held| held.is_active());
+        let samples = PluginSamples {
+            versions: self.0.version_samples(),
+            overrides: snapshot
+                .plugins
+                .iter()
+                .map(|plugin| (plugin.name.to_string(), overridden(&plugin.name)))
+                .collect(),
+            ..PluginSamples::default()
+        };
+        drop(told);
+        self.0.metrics.render(&samples)
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+}
+
+/// Runs an operation to its end, also when whoever asked for it has gone away in the middle.
+fn to_its_end<T: Send + 'static>(
+    operation: impl Future<Output = Result<T, OperationError>> + Send + 'static,
+) -> Answer<'static, T> {
+    Box::pin(async {
+        let ended = tokio::spawn(operation).await;
+        ended.unwrap_or_else(|_| Err(OperationError::Failed("the operation ended without an answer".to_owned())))
+    })
+}
+
+impl Shared {
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    fn plugin_status(&self, plugin: &Plugin) -> PluginStatus {
+        let told = self.told();
+        let name = plugin.name.to_string();
+        let held = told.overrides.get(&name);
+        let version = &plugin.deployment.stable.declaration.version;
+        let rights = Rights::of(version);
+        let decided = held.and_then(|held| held.stable.as_ref());
+        PluginStatus {
+            source: told.sources.get(&name).cloned().unwrap_or_default(),
+            sha256: version.digest().to_string(),
+            decided_by: if held.is_some_and(|held| held.is_active()) { "override" } else { "config" },
+            r#override: decided.map(|decision| OverrideStatus {
+                sha256: decision.sha256.to_string(),
+                actor: decision.actor.clone(),
+                since: decision.since.clone(),
+                reason: decision.reason.clone(),
+            }),
+            previous_sha256: told
+                .previous
+                .get(&name)
+                .map(|version: &std::sync::Arc<Version>| version.digest().to_string()),
+            isolation: match plugin.settings.isolation {
+                Isolation::Shared => "shared",
+                Isolation::Fresh => "fresh",
+            },
+            hooks: rights.hooks.iter().map(|hook| hook.name()).collect(),
+            imports: rights.imports.iter().cloned().collect(),
+            attachments: plugin.uses.len(),
+            rollout: told.trials.report(&name, &self.runtime),
+            last_rollout: held.and_then(|held| held.last_rollout.clone()),
+            name,
+        }
+    }
+
+    fn version_samples(&self) -> Vec<VersionSample> {
+        let totals = self.runtime.registry().totals();
+        let sample =
+            |((plugin, digest), totals): ((std::sync::Arc<str>, crate::plugin::Digest), Totals)| VersionSample {
+                plugin: plugin.to_string(),
+                sha256: digest.to_string(),
+                hooks: Hook::ALL.into_iter().map(|hook| hook_sample(hook, totals.hook(hook))).collect(),
+                memory_bytes: totals.memory_bytes,
+                instances: InstanceState::ALL
+                    .into_iter()
+                    .map(|state| (state.name(), totals.instances[state as usize]))
+                    .collect(),
+                restarts: totals.restarts,
+                skipped: totals.skipped,
+                shadow: vec![("same", totals.same), ("differs", totals.differs), ("failed", totals.failed)],
+            };
+        totals.into_iter().map(sample).collect()
+    }
+}
+
+fn hook_sample(hook: Hook, totals: &HookTotals) -> HookSample {
+    HookSample {
+        hook: hook.name(),
+        outcomes: Outcome::ALL.into_iter().map(|outcome| (outcome.name(), totals.of(outcome))).collect(),
+        // The last bucket has no bound of its own: it is the count of all.
+        buckets: (0..BUCKETS - 1).map(|at| (bucket_bound(at).as_secs_f64(), totals.buckets[at])).collect(),
+        sum_seconds: totals.sum.as_secs_f64(),
+    }
+}

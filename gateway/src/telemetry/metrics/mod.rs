@@ -1,0 +1,265 @@
+//! Metrics of one gateway, in Prometheus's text format.
+//!
+//! Rare events are counted here as they happen. What requests count lives with the workers that count it, and is handed
+//! over at each scrape as [`PluginSamples`]; `families` gives it its names.
+
+mod families;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// The metrics of a gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    generation: IntGauge,
+    reloads: IntCounterVec,
+    reload_successful: IntGauge,
+    reload_success_timestamp: Gauge,
+    swaps: IntCounterVec,
+}
+
+/// What is known of plugins at the moment of a scrape.
+#[derive(Debug, Clone, Default)]
+pub struct PluginSamples {
+    pub versions: Vec<VersionSample>,
+    /// Declared plugins, and whether an override decides what serves.
+    pub overrides: Vec<(String, bool)>,
+    /// What plugins count themselves, through the capability `metrics`.
+    pub counters: Vec<GuestSample>,
+    pub gauges: Vec<GuestSample>,
+}
+
+/// One version of a declared plugin, summed over all workers.
+#[derive(Debug, Clone, Default)]
+pub struct VersionSample {
+    pub plugin: String,
+    /// The component's SHA-256 in hex; its first 12 digits are the label `version`.
+    pub sha256: String,
+    pub hooks: Vec<HookSample>,
+    pub memory_bytes: u64,
+    /// Live instances by state.
+    pub instances: Vec<(&'static str, u64)>,
+    /// Instances that were made in the place of failed ones.
+    pub restarts: u64,
+    /// Calls that the breaker of a plugin that fails open left out.
+    pub skipped: u64,
+    /// Verdicts of a shadow run, by how they compared with what was served.
+    pub shadow: Vec<(&'static str, u64)>,
+}
+
+/// The calls of one hook.
+#[derive(Debug, Clone, Default)]
+pub struct HookSample {
+    pub hook: &'static str,
+    /// Calls by how they ended.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// Ascending bounds in seconds, each with the calls that took no longer.
+    pub buckets: Vec<(f64, u64)>,
+    pub sum_seconds: f64,
+}
+
+/// A number that a plugin gave a name.
+#[derive(Debug, Clone)]
+pub struct GuestSample {
+    pub plugin: String,
+    pub name: String,
+    pub value: f64,
+}
+
+impl Metrics {
+    /// Metrics that have seen nothing yet.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::new(),
+            generation: gauge("witgate_config_generation", "Number of the configuration that serves."),
+            reloads: counters(
+                "witgate_config_reloads_total",
+                "Configurations read, by what asked for it and how it ended.",
+                &["source", "outcome"],
+            ),
+            reload_successful: gauge(
+                "witgate_config_last_reload_successful",
+                "Whether the last configuration that was read now serves.",
+            ),
+            reload_success_timestamp: Gauge::new(
+                "witgate_config_last_reload_success_timestamp_seconds",
+                "When a configuration that was read last began to serve, in Unix time.",
+            )
+            .expect(VALID),
+            swaps: counters(
+                "witgate_plugin_swaps_total",
+                "Changes of a plugin's version, by how they ended.",
+                &["plugin", "outcome"],
+            ),
+        };
+        let build_info =
+            IntGaugeVec::new(Opts::new("witgate_build_info", "Always 1; the version is the label."), &["version"])
+                .expect(VALID);
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let register = |collector| metrics.registry.register(collector).expect(DISTINCT);
+        register(Box::new(build_info));
+        register(Box::new(metrics.generation.clone()));
+        register(Box::new(metrics.reloads.clone()));
+        register(Box::new(metrics.reload_successful.clone()));
+        register(Box::new(metrics.reload_success_timestamp.clone()));
+        register(Box::new(metrics.swaps.clone()));
+        register(Box::new(ProcessCollector::for_self()));
+        metrics
+    }
+
+    /// A configuration serves that was read because of `source`: `start`, `signal`, `admin`, `watch`.
+    pub fn reloaded(&self, source: &str, generation: u64) {
+        self.reloads.with_label_values(&[source, "ok"]).inc();
+        self.reload_successful.set(1);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.reload_success_timestamp.set(now.as_secs_f64());
+        self.generation(generation);
+    }
+
+    /// A configuration was read and refused.
+    pub fn reload_failed(&self, source: &str) {
+        self.reloads.with_label_values(&[source, "failed"]).inc();
+        self.reload_successful.set(0);
+    }
+
+    /// Another generation serves, whatever made it.
+    pub fn generation(&self, generation: u64) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// A plugin's version changed, or should have.
+    pub fn swapped(&self, plugin: &str, outcome: &str) {
+        self.swaps.with_label_values(&[plugin, outcome]).inc();
+    }
+
+    /// Everything, in text format 0.0.4.
+    pub fn render(&self, plugins: &PluginSamples) -> String {
+        let mut all = self.registry.gather();
+        all.extend(families::of(plugins));
+        // Only a family without a metric can fail, and none of these is.
+        TextEncoder::new().encode_to_string(&all).unwrap_or_default()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn gauge(name: &str, help: &str) -> IntGauge {
+    IntGauge::new(name, help).expect(VALID)
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect(VALID)
+}
+
+/// The media type of [`Metrics::render`].
+pub const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const VALID: &str = "names and labels are constants that Prometheus allows";
+const DISTINCT: &str = "every metric has a name of its own";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line of a sample, without its value.
+    fn value<'t>(text: &'t str, series: &str) -> &'t str {
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    }
+
+    fn version() -> VersionSample {
+        VersionSample {
+            plugin: "jwt".to_owned(),
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+            hooks: vec![HookSample {
+                hook: "request",
+                outcomes: vec![("ok", 7), ("trap", 1)],
+                buckets: vec![(0.000_001, 5), (0.1, 7)],
+                sum_seconds: 0.25,
+            }],
+            memory_bytes: 4096,
+            instances: vec![("idle", 2), ("busy", 0)],
+            ..VersionSample::default()
+        }
+    }
+
+    #[test]
+    fn reloads_tell_what_asked_for_them_and_how_they_ended() {
+        let metrics = Metrics::new();
+        metrics.reloaded("start", 1);
+        metrics.reload_failed("signal");
+        let text = metrics.render(&PluginSamples::default());
+        assert_eq!(value(&text, r#"witgate_config_reloads_total{outcome="ok",source="start"}"#), "1");
+        assert_eq!(value(&text, r#"witgate_config_reloads_total{outcome="failed",source="signal"}"#), "1");
+        assert_eq!(value(&text, "witgate_config_last_reload_successful"), "0");
+        assert_eq!(value(&text, "witgate_config_generation"), "1");
+        assert!(value(&text, "witgate_config_last_reload_success_timestamp_seconds").starts_with('1'));
+        metrics.reloaded("admin", 2);
+        let text = metrics.render(&PluginSamples::default());
+        assert_eq!(value(&text, "witgate_config_last_reload_successful"), "1");
+        assert_eq!(value(&text, "witgate_config_generation"), "2");
+    }
+
+    #[test]
+    fn calls_of_a_plugin_are_a_counter_and_a_histogram_of_its_version() {
+        let samples = PluginSamples { versions: vec![version()], ..PluginSamples::default() };
+        let text = Metrics::new().render(&samples);
+        let labels = r#"hook="request",plugin="jwt",version="ba7816bf8f01""#;
+        let calls = r#"witgate_plugin_calls_total{hook="request",outcome="trap",plugin="jwt",version="ba7816bf8f01"}"#;
+        assert_eq!(value(&text, calls), "1");
+        let bucket = |bound| format!(r#"witgate_plugin_duration_seconds_bucket{{{labels},le="{bound}"}}"#);
+        assert_eq!(value(&text, &bucket("0.000001")), "5");
+        assert_eq!(value(&text, &bucket("0.1")), "7");
+        assert_eq!(value(&text, &bucket("+Inf")), "8", "a call beyond the last bound still counts");
+        assert_eq!(value(&text, &format!("witgate_plugin_duration_seconds_sum{{{labels}}}")), "0.25");
+        assert_eq!(value(&text, &format!("witgate_plugin_duration_seconds_count{{{labels}}}")), "8");
+        assert_eq!(value(&text, r#"witgate_plugin_memory_bytes{plugin="jwt",version="ba7816bf8f01"}"#), "4096");
+        let idle = r#"witgate_plugin_instances{plugin="jwt",state="idle",version="ba7816bf8f01"}"#;
+        assert_eq!(value(&text, idle), "2");
+        assert!(text.contains(r#"witgate_plugin_info{plugin="jwt",sha256="ba7816bf8f01cfea"#), "{text}");
+    }
+
+    #[test]
+    fn overrides_swaps_and_what_plugins_count_themselves_are_told() {
+        let metrics = Metrics::new();
+        metrics.swapped("jwt", "ok");
+        metrics.swapped("jwt", "refused");
+        let sample = |value| GuestSample { plugin: "jwt".to_owned(), name: "hits".to_owned(), value };
+        let text = metrics.render(&PluginSamples {
+            overrides: vec![("jwt".to_owned(), true), ("audit".to_owned(), false)],
+            counters: vec![sample(3.0)],
+            gauges: vec![sample(0.5)],
+            ..PluginSamples::default()
+        });
+        assert_eq!(value(&text, r#"witgate_plugin_swaps_total{outcome="refused",plugin="jwt"}"#), "1");
+        assert_eq!(value(&text, r#"witgate_plugin_override{plugin="jwt"}"#), "1");
+        assert_eq!(value(&text, r#"witgate_plugin_override{plugin="audit"}"#), "0");
+        assert_eq!(value(&text, r#"witgate_guest_counter_total{name="hits",plugin="jwt"}"#), "3");
+        assert_eq!(value(&text, r#"witgate_guest_gauge{name="hits",plugin="jwt"}"#), "0.5");
+    }
+
+    #[test]
+    fn two_gateways_of_one_process_count_apart() {
+        let (one, other) = (Metrics::new(), Metrics::new());
+        one.swapped("jwt", "ok");
+        assert!(one.render(&PluginSamples::default()).contains("witgate_plugin_swaps_total"));
+        assert!(!other.render(&PluginSamples::default()).contains("witgate_plugin_swaps_total"));
+    }
+
+    #[test]
+    fn the_process_and_the_build_are_told() {
+        let text = Metrics::new().render(&PluginSamples::default());
+        for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
+            assert!(value(&text, name).parse::<f64>().is_ok(), "{name}");
+        }
+        let build = format!(r#"witgate_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(&text, &build), "1");
+    }
+}
