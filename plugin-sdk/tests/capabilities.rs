@@ -77,6 +77,7 @@ impl Everything {
         assert_eq!(self.token.reveal(), Ok(b"hunter2".to_vec()));
         let lengths = [Hash::Sha256, Hash::Sha384, Hash::Sha512].map(|hash| crypto::digest(hash, b"abc").len());
         assert_eq!(lengths, [32, 48, 64]);
+        assert!(self.limiter.take("ada", 2).allowed && !self.limiter.take("ada", 3).allowed);
         assert_ne!(crypto::random::<20>(), crypto::random::<20>());
         metrics::count("seen", 2);
         metrics::gauge("level", 0.5);
@@ -139,7 +140,7 @@ export_plugin!(Reporter: request);
 #[test]
 fn time_passes_when_the_test_says_so() {
     let mut plugin = Harness::<Reporter>::granted(grants(), json!({})).unwrap();
-    let mut report = |plugin: &mut Harness<Reporter>, name| {
+    let report = |plugin: &mut Harness<Reporter>, name| {
         plugin.request(TestRequest::get("/")).passed().value(name).map(str::to_owned).unwrap_or_default()
     };
     assert_eq!(report(&mut plugin, "x-limit"), "true 1/2 0ns");

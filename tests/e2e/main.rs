@@ -6,6 +6,7 @@
 mod admin;
 mod bodies;
 mod broken_bodies;
+mod capabilities;
 mod cli;
 mod documents;
 mod faults;
@@ -22,6 +23,7 @@ mod proxying;
 mod refused;
 mod reload;
 mod routing;
+mod swaps;
 mod timeouts;
 mod transforms;
 mod upstreams;

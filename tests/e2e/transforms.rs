@@ -40,9 +40,14 @@ async fn begun(origin: &mut Upstream, client: &mut harness::Client) -> Exchange 
 async fn sums_are_right_in_pieces_and_over_the_whole() {
     let body: Vec<u8> = (0..100 * 1024).map(|n| (n % 251) as u8).collect();
     let sum = format!("{}:{}", body.len(), body.iter().map(|byte| u64::from(*byte)).sum::<u64>());
-    for name in ["body-sum-stream", "body-sum-whole"] {
+    for (name, isolation) in [
+        ("body-sum-stream", "shared"),
+        ("body-sum-whole", "shared"),
+        ("body-sum-stream", "fresh"),
+        ("body-sum-whole", "fresh"),
+    ] {
         let origin = Upstream::echo().await;
-        let config = Config::to(&origin).plugin(name, &guest(name));
+        let config = Config::to(&origin).plugin_with(name, &guest(name), &format!("isolation: {isolation}"));
         let gateway = GATEWAY.start(config.route(&format!("filters: [{{ use: {name}, config: {{}} }}]"))).await;
         let mut client = gateway.client().await;
 
@@ -107,6 +112,23 @@ fn in_one_piece(act: &str, in_three: &str) -> String {
         "do: upper, after: 3" => "onetwosix".to_owned(),
         "do: pass-rest, after: 3, tail: '!'" => "onetwosix!".to_owned(),
         _ => in_three.to_owned(),
+    }
+}
+
+/// Longer than anything that one call may hand over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_body_is_changed_to_its_end() {
+    let body: Vec<u8> = (0..5 * MIB).map(|n| b'a' + (n % 26) as u8).collect();
+    let origin = Upstream::with(|request| {
+        http(&["HTTP/1.1 200 OK", &format!("Content-Length: {}", request.body.len())], &request.body)
+    })
+    .await;
+    for direction in ["request", "response"] {
+        let gateway =
+            editing(&origin, "limits: { deadline: 1s }", &[&format!("{{ in: {direction}, do: upper }}")]).await;
+        let length = format!("Content-Length: {}", body.len());
+        let answer = gateway.client().await.ask(&[POST[0], POST[1], &length], &body).await;
+        assert!(answer.body == body.to_ascii_uppercase(), "{direction}");
     }
 }
 

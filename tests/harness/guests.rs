@@ -104,6 +104,7 @@ mod tests {
             ("caps", request),
             ("flood", request),
             ("hog", request),
+            ("impostor", both),
             ("kv", request),
             ("no-world", &[]),
             ("outbound", request),
@@ -137,7 +138,10 @@ mod tests {
         };
         for name in guests() {
             let imports = outline(name).imports;
-            let known = ["types", "body-types", "setup", "exchange", "log"].iter().chain(capabilities(name)).map(|name| ours(name));
+            let known = ["types", "body-types", "setup", "exchange", "log"]
+                .iter()
+                .chain(capabilities(name))
+                .map(|name| ours(name));
             let known: BTreeSet<_> = known.collect();
             let strange: Vec<_> =
                 imports.iter().filter(|import| !known.contains(*import) && !import.starts_with("wasi:")).collect();

@@ -29,17 +29,19 @@ mod load;
 
 mod guests;
 mod handmade;
+mod redis;
 
 pub use admin::{Admin, Events};
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
 pub use echo::{Echo, sha256};
 pub use gateway::{Binary, Gateway, Output};
-pub use handmade::Handmade;
 pub use guests::{example, guest, guests, variant};
+pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
+pub use redis::Redis;
 pub use tls::Tls;
 pub use upstream::{Exchange, Request, Upstream};
 pub use wire::{Body, Fields, Head, Wire, http};

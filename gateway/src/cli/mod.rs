@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
+use crate::control::AdminError;
 use crate::gateway::GatewayError;
 use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::telemetry::{self, LogFormat};
@@ -135,8 +136,10 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
         GatewayError::Config(faults) => (EXIT_CONFIG, Some(faults)),
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
         GatewayError::Warm(_) => (EXIT_PLUGIN, None),
-        GatewayError::Bind(_) => (EXIT_BIND, None),
-        GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Worker(_) => (EXIT_FAILURE, None),
+        GatewayError::Bind(_) | GatewayError::Admin(AdminError::Bind(_)) => (EXIT_BIND, None),
+        GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Admin(_) | GatewayError::Worker(_) => {
+            (EXIT_FAILURE, None)
+        }
     };
     match (format, faults) {
         (Format::Json, Some(faults)) => complain(&faults.to_json().to_string()),

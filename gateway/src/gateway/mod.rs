@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! mod        start, reload, drain
+//! admin      the servers that operators use
 //! commit     a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
 //! swap       one plugin's version takes another's place, at once or by degrees
 //! trials     what becomes of versions on trial
@@ -9,6 +10,7 @@
 //! operator   all of it, as the admin API asks for it
 //! ```
 
+mod admin;
 mod commit;
 mod operator;
 mod swap;
@@ -27,8 +29,8 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::config::model::{self as config, Config};
 use crate::config::{Document, Faults, Loaded};
+use crate::control::{AdminError, Event, Overrides, StateDir, StateDirError};
 use crate::outbound::Trust;
-use crate::control::{Event, Overrides, StateDir, StateDirError};
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
 use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
 use crate::snapshot::{self, BuildError, Choices, Listener, Snapshot};
@@ -56,6 +58,7 @@ struct Shared {
     is_draining: AtomicBool,
     drain_wanted: Notify,
     metrics: Metrics,
+    servers: tokio::sync::Mutex<admin::Servers>,
 }
 
 /// Where the configuration comes from.
@@ -103,6 +106,8 @@ pub enum GatewayError {
     Engine(String),
     #[error("cannot start a worker: {0}")]
     Worker(std::io::Error),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error("{0}")]
     Warm(String),
 }
@@ -149,6 +154,7 @@ impl Gateway {
             is_draining: AtomicBool::new(false),
             drain_wanted: Notify::new(),
             metrics: Metrics::new(),
+            servers: tokio::sync::Mutex::default(),
             running: tokio::sync::Mutex::new(running),
         };
         let gateway = Self(Arc::new(shared));
@@ -158,6 +164,7 @@ impl Gateway {
             gateway.0.tell(&running);
             gateway.0.metrics.reloaded("start", snapshot.generation);
         }
+        gateway.serve_operators().await?;
         tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
         watch::start(&gateway.0);
         Ok(gateway)
@@ -179,7 +186,10 @@ impl Gateway {
     /// # Errors
     /// Any [`GatewayError`]; then nothing has changed.
     pub async fn reload(&self, reason: &'static str) -> Result<u64, GatewayError> {
-        let outcome = self.0.reload().await;
+        let outcome = match self.0.reload().await {
+            Ok(generation) => self.serve_operators().await.map(|()| generation),
+            Err(error) => Err(error),
+        };
         self.0.told().last_reload_error = outcome.as_ref().err().map(GatewayError::to_string);
         match &outcome {
             Ok(generation) => {
@@ -199,7 +209,10 @@ impl Gateway {
     /// Stops accepting, ends what is in flight, and says whether all of it ended before the deadline.
     pub async fn drain(&self, deadline: Duration) -> bool {
         self.0.is_draining.store(true, Ordering::Relaxed);
-        self.0.settle(|done| Order::Drain { done }, deadline).await.is_some()
+        let ended = self.0.settle(|done| Order::Drain { done }, deadline).await.is_some();
+        // They hold on to the gateway, as it does to them.
+        *self.0.servers.lock().await = admin::Servers::default();
+        ended
     }
 
     /// Comes when somebody asked for a drain through the admin API.

@@ -6,10 +6,10 @@ use tokio::sync::broadcast;
 
 use super::{Gateway, Shared};
 use crate::control::{Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport};
-use crate::plugin::{BUCKETS, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
+use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
 use crate::plugin::{Hook, Version};
 use crate::snapshot::{Plugin, Target};
-use crate::telemetry::{HookSample, PluginSamples, VersionSample};
+use crate::telemetry::{GuestSample, HookSample, PluginSamples, VersionSample};
 
 impl Operator for Gateway {
     fn status(&self) -> Status {
@@ -65,17 +65,26 @@ impl Operator for Gateway {
 
     fn swap(&self, swap: Swap) -> Answer<'_, SwapReport> {
         let gateway = self.clone();
-        to_its_end(async move { gateway.0.swap(swap).await })
+        to_its_end(async move {
+            gateway.0.check_overrides().await?;
+            gateway.0.swap(swap).await
+        })
     }
 
     fn promote(&self, plugin: String, actor: String) -> Answer<'_, SwapReport> {
         let gateway = self.clone();
-        to_its_end(async move { gateway.0.promote(&plugin, &actor, None).await })
+        to_its_end(async move {
+            gateway.0.check_overrides().await?;
+            gateway.0.promote(&plugin, &actor, None).await
+        })
     }
 
     fn rollback(&self, plugin: String, actor: String) -> Answer<'_, SwapReport> {
         let gateway = self.clone();
-        to_its_end(async move { gateway.0.roll_back(&plugin, &actor, None).await })
+        to_its_end(async move {
+            gateway.0.check_overrides().await?;
+            gateway.0.roll_back(&plugin, &actor, None).await
+        })
     }
 
     fn reset(&self, plugin: String, actor: String) -> Answer<'_, SwapReport> {
@@ -105,7 +114,7 @@ impl Operator for Gateway {
                 .iter()
                 .map(|plugin| (plugin.name.to_string(), overridden(&plugin.name)))
                 .collect(),
-            ..PluginSamples::default()
+            ..self.0.guest_samples()
         };
         drop(told);
         self.0.metrics.render(&samples)
@@ -163,6 +172,21 @@ impl Shared {
             last_rollout: held.and_then(|held| held.last_rollout.clone()),
             name,
         }
+    }
+
+    /// What guests count themselves, as far as samples go.
+    fn guest_samples(&self) -> PluginSamples {
+        let mut samples = PluginSamples::default();
+        for metric in self.runtime.guest_metrics().metrics {
+            let sample =
+                |value| GuestSample { plugin: metric.plugin.to_string(), name: metric.name.to_string(), value };
+            match metric.value {
+                #[allow(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
+                GuestValue::Counter(value) => samples.counters.push(sample(value as f64)),
+                GuestValue::Gauge(value) => samples.gauges.push(sample(value)),
+            }
+        }
+        samples
     }
 
     fn version_samples(&self) -> Vec<VersionSample> {

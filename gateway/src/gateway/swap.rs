@@ -82,7 +82,8 @@ impl Shared {
         began: Instant,
     ) -> Result<SwapReport, OperationError> {
         let name = plugin.name.to_string();
-        let configured = running.config.plugins.get(&name).ok_or(OperationError::UnknownPlugin(name.clone()))?;
+        let configured =
+            running.config.plugins.get(&name).ok_or_else(|| OperationError::UnknownPlugin(name.clone()))?.clone();
         let stable = plugin.release(&self.runtime, wish.stable, false).await.map_err(refused)?;
         let trial = match wish.trial {
             Some((version, mode)) => {
@@ -96,7 +97,7 @@ impl Shared {
         let replaced = (stable.declaration.version.digest() != before.digest()).then_some(before.clone());
         let next = plugin.with(stable, trial);
         let mut overrides = running.overrides.clone();
-        change(overrides.entry(&name, configured));
+        change(overrides.entry(&name, &configured));
         let config = running.config.clone();
         // Known before the commit, so that its sweep leaves it alone.
         let older = match replaced {

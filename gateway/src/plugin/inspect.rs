@@ -72,10 +72,15 @@ const LIMITS: Limits = Limits {
     timeout: Duration::from_secs(5),
     instances: 1,
     parked: 0,
+    body_bytes: 0,
     restarts: 0,
     reply_bytes: 1 << 20,
     table_elements: 20_000,
     attributes: 0,
+    body_bytes: 0,
     log_lines: 100,
+    host_calls: 1000,
+    handles: 1024,
+    metrics: 0,
 };
 const WASM_PAGE_BYTES: u64 = 64 << 10;

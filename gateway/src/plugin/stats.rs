@@ -377,6 +377,9 @@ fn bucket_of(took_ns: u64) -> usize {
         return 0;
     }
     let octave = units.ilog2() as usize;
+    if octave >= BUCKETS / 2 {
+        return BUCKETS - 1;
+    }
     let upper_half = usize::from(took_ns >= bound_ns(octave * 2 + 1));
     (octave * 2 + 1 + upper_half).min(BUCKETS - 1)
 }

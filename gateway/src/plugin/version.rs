@@ -107,15 +107,7 @@ impl Version {
         let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
         let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
         let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
-        Ok(Self {
-            digest,
-            instance_pre,
-            exports,
-            rights,
-            imports_exchange,
-            sees_request_bodies,
-            sees_response_bodies,
-        })
+        Ok(Self { digest, instance_pre, exports, rights, imports_exchange, sees_request_bodies, sees_response_bodies })
     }
 
     pub fn digest(&self) -> Digest {
@@ -133,11 +125,7 @@ impl Version {
 }
 
 impl Exports {
-    fn find(
-        component: &InstancePre<State>,
-        hooks: &BTreeSet<Hook>,
-        is_described: bool,
-    ) -> wasmtime::Result<Self> {
+    fn find(component: &InstancePre<State>, hooks: &BTreeSet<Hook>, is_described: bool) -> wasmtime::Result<Self> {
         /// Only what is exported can be found.
         fn of<T>(exported: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<Option<T>> {
             exported.then(find).transpose()

@@ -27,10 +27,13 @@ impl Plugin for Kv {
 
     fn on_request(&self, request: &mut Request) -> Verdict {
         let command = request.header_str(self.command).expect("the test says what to do");
-        let words: Vec<_> = command.split(' ').map(expand).collect();
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let outcome = self.execute(&words).unwrap_or_else(|error| format!("{error:?}"));
-        Reply::new(200).body(outcome).into()
+        let outcomes = command.split(';').map(|command| {
+            let words: Vec<_> = command.split_whitespace().map(expand).collect();
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            self.execute(&words).unwrap_or_else(|error| format!("{error:?}"))
+        });
+        let outcomes: Vec<_> = outcomes.collect();
+        Reply::new(200).body(outcomes.join(";")).into()
     }
 }
 
@@ -51,6 +54,9 @@ impl Kv {
                 let expected = (expected != "-").then_some(expected.as_bytes());
                 store.compare_and_set(key, expected, value, milliseconds(ttl))?.to_string()
             }
+            ["spin"] => loop {
+                std::hint::spin_loop();
+            },
             _ => panic!("no such command: {words:?}"),
         })
     }
