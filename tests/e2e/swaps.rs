@@ -114,7 +114,8 @@ async fn a_pinned_plugin_is_swapped_with_a_new_pin_only() {
     let origin = Upstream::echo().await;
     let gateway = GATEWAY.start(swappable(&origin, &pin)).await;
     let (admin, next) = (gateway.admin(), component("impostor"));
-    for (pin, status) in [("", 422), ("?sha256=1111111111111111111111111111111111111111111111111111111111111111", 422)] {
+    for (pin, status) in [("", 422), ("?sha256=1111111111111111111111111111111111111111111111111111111111111111", 422)]
+    {
         assert_eq!(admin.upload(&format!("stamp{pin}"), &next).await.status, status, "{pin}");
         assert_eq!(served_by(&mut gateway.client().await, &[]).await, "stamp");
     }
@@ -167,7 +168,8 @@ async fn a_file_that_changes_takes_its_own_place() {
     let admin = gateway.admin();
     for next in [component("impostor"), variant("stamp", "again"), component("impostor")] {
         put(&path, &next);
-        let plugin = admin.plugin_until("stamp", "the file's version", |it| it["sha256"] == sha256(&next).as_str()).await;
+        let plugin =
+            admin.plugin_until("stamp", "the file's version", |it| it["sha256"] == sha256(&next).as_str()).await;
         assert_eq!(plugin["decided_by"], "config", "{plugin}");
         load.answers(5).await;
     }

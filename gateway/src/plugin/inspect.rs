@@ -77,9 +77,9 @@ const LIMITS: Limits = Limits {
     reply_bytes: 1 << 20,
     table_elements: 20_000,
     attributes: 0,
-    body_bytes: 0,
     log_lines: 100,
     host_calls: 1000,
+    outbound_calls: 0,
     handles: 1024,
     metrics: 0,
 };

@@ -29,12 +29,7 @@ pub struct Resources {
 
 impl Resources {
     /// Opens what `config` names. What cannot be opened is left out, and noted.
-    pub(super) async fn open(
-        config: &Config,
-        previous: Option<&Self>,
-        trust: &Trust,
-        faults: &mut Vec<Fault>,
-    ) -> Self {
+    pub(super) async fn open(config: &Config, previous: Option<&Self>, trust: &Trust, faults: &mut Vec<Fault>) -> Self {
         let none = Self::default();
         let old = previous.unwrap_or(&none);
         let secrets = each("secrets", &config.secrets, &old.secrets, secret, faults);

@@ -35,7 +35,7 @@ pub enum SecretAlgorithm {
 /// A key that verifies signatures of one algorithm.
 pub(super) enum BoundKey {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl Algorithm {
@@ -78,7 +78,7 @@ impl SecretAlgorithm {
             Self::Hs384 => hmac::HMAC_SHA384,
             Self::Hs512 => hmac::HMAC_SHA512,
         };
-        BoundKey::Secret(hmac::Key::new(algorithm, secret))
+        BoundKey::Secret(Box::new(hmac::Key::new(algorithm, secret)))
     }
 }
 

@@ -81,7 +81,7 @@ struct Loader {
 
 enum Location {
     File(PathBuf),
-    Url { url: Uri, refresh: Duration, fetcher: Fetcher },
+    Url { url: Uri, refresh: Duration, fetcher: Box<Fetcher> },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +138,7 @@ impl KeySet {
                 return Ok(set);
             }
             KeySetSource::File(path) => Location::File(path),
-            KeySetSource::Url { url, refresh } => Location::Url { url, refresh, fetcher: trust.fetcher() },
+            KeySetSource::Url { url, refresh } => Location::Url { url, refresh, fetcher: Box::new(trust.fetcher()) },
         };
         let mut loader = Loader { from, tag: None, digest: None };
         let mut ended = set.ended.subscribe();
