@@ -79,6 +79,7 @@ const LIMITS: Limits = Limits {
     attributes: 0,
     log_lines: 100,
     host_calls: 1000,
+    outbound_calls: 0,
     handles: 1024,
     metrics: 0,
 };

@@ -84,7 +84,7 @@ pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};
 pub use fetch::Delivery;
 pub use gate::WorkerGate;
-pub use grants::{Grants, Named, SecretGrant};
+pub use grants::{Grants, HttpGrant, Named, SecretGrant};
 pub use host::View;
 pub use inspect::Inspection;
 pub use lane::{Lane, Side, TrialSide};
