@@ -8,6 +8,7 @@ mod bodies;
 mod broken_bodies;
 mod capabilities;
 mod cli;
+mod contract;
 mod documents;
 mod faults;
 mod filters;
@@ -15,7 +16,11 @@ mod forwarding;
 mod harness_itself;
 mod hostile;
 mod http2;
+<<<<<<< HEAD
 mod jwt;
+=======
+mod inspect;
+>>>>>>> source
 mod limits;
 mod outbound;
 mod plugins;
@@ -23,6 +28,7 @@ mod proxying;
 mod refused;
 mod reload;
 mod routing;
+mod sources;
 mod swaps;
 mod timeouts;
 mod transforms;

@@ -107,6 +107,10 @@ impl Report {
             capabilities.map(|needed| format!("{} (grants.{})", needed.interface, needed.grant)).collect();
         let versions: Vec<_> =
             outline.package_versions.iter().map(|version| format!("witgate:plugin@{version}")).collect();
+        let wasi = match outline.wasi.len() {
+            0 => "none".to_owned(),
+            _ => format!("{} (linked, and empty)", listed(outline.wasi.iter())),
+        };
         let memory = match memory_bytes {
             Some(bytes) => format!("{bytes} bytes to begin with"),
             None => "known to an instance only".to_owned(),
@@ -124,7 +128,7 @@ impl Report {
             ("hooks", listed(&self.hooks())),
             ("imports", listed(outline.rights.imports.iter())),
             ("needs", listed(&needs)),
-            ("wasi", format!("{} (linked, and empty)", listed(outline.wasi.iter()))),
+            ("wasi", wasi),
             ("memory", memory),
             ("config", config),
             ("fits", fits),
