@@ -16,11 +16,8 @@ mod forwarding;
 mod harness_itself;
 mod hostile;
 mod http2;
-<<<<<<< HEAD
 mod jwt;
-=======
 mod inspect;
->>>>>>> source
 mod limits;
 mod outbound;
 mod plugins;

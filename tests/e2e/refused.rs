@@ -249,7 +249,6 @@ async fn a_compile_bomb_is_refused_in_time_and_traffic_goes_on() {
         load.answers(100).await;
         let line =
             gateway.log().wait_from(seen, "that the reload is over", |line| line.message().contains("reload")).await;
-        eprintln!("## {}", line.text);
         assert_eq!(line.message(), "reload failed", "{}", line.text);
         assert!(line.text.contains("suspect") && line.text.contains(words), "{limit}: {}", line.text);
         load.answers(100).await;

@@ -72,6 +72,7 @@ const LIMITS: Limits = Limits {
     timeout: Duration::from_secs(5),
     instances: 1,
     parked: 0,
+    body_bytes: 0,
     restarts: 0,
     reply_bytes: 1 << 20,
     table_elements: 20_000,

@@ -222,11 +222,7 @@ async fn instantiate(
 pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
     let state = store.data_mut();
     state.budget.start(bounds.ticks);
-<<<<<<< HEAD
     state.begin(bounds.timeout);
-=======
-    state.forget_host_calls();
->>>>>>> source
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
