@@ -3,15 +3,19 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::imports::witgate::plugin::{
-    clock, crypto, exchange, kv, log, metrics, rate_limit, secrets, setup, tables,
+    clock, crypto, exchange, http, jwt, kv, log, metrics, rate_limit, secrets, setup, tables,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
 mod capabilities;
 #[cfg(not(target_arch = "wasm32"))]
+mod network;
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use capabilities::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::*;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use network::*;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native {

@@ -51,7 +51,7 @@
 //! # Code map, in reading order
 //!
 //! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`] and [`Reply`] what
-//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`] and [`rate_limit`] are what else the
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
@@ -81,6 +81,8 @@ pub mod kv;
 pub mod table;
 pub mod secret;
 pub mod rate_limit;
+pub mod http;
+pub mod jwt;
 
 #[doc(hidden)]
 pub mod glue;

@@ -96,7 +96,6 @@ impl Siege {
             self.round(&mut client, &expected).await;
         }
         let after = gateway.memory_bytes();
-        eprintln!("RSS {before} -> {after}");
         assert!(after < before + SLACK_BYTES, "{before} bytes became {after} in {rounds} rounds");
         (origin, gateway)
     }

@@ -133,7 +133,7 @@ async fn a_component_of_another_world_is_told_what_it_lacks() {
         format!(
             "(component (core module $m (func (export \"f\") {parameters} unreachable)) (core instance $c (instantiate $m))
             (func $f {} (canon lift (core func $c \"f\")))
-            (instance $i (export \"configure\" (func $f)) (export \"release\" (func $f)))
+            (instance $i (export \"configure\" (func $f)) (export \"release\" (func $f)) (export \"on-request\" (func $f)))
             (export \"witgate:plugin/lifecycle@0.1.0\" (instance $i))
             (export \"witgate:plugin/request-hook@0.1.0\" (instance $i)))",
             if parameters.is_empty() { "" } else { "(param \"a\" u32)" }

@@ -25,6 +25,7 @@ pub struct Binary {
     program: &'static str,
     scratch: &'static str,
     level: &'static str,
+    trusted: Option<&'static str>,
 }
 
 /// What a command left behind.
@@ -47,12 +48,19 @@ pub struct Gateway {
 impl Binary {
     /// `program` is the binary; `scratch` a folder that all tests share, so that each plugin is compiled once a run and not once a test.
     pub const fn new(program: &'static str, scratch: &'static str) -> Binary {
-        Binary { program, scratch, level: "info" }
+        Binary { program, scratch, level: "info", trusted: None }
     }
 
     /// The same program with another log level.
     pub const fn with_level(self, level: &'static str) -> Binary {
         Binary { level, ..self }
+    }
+
+    /// The same program, which trusts the certificates in this file and no others.
+    pub fn trusting(self, authority: &Path) -> Binary {
+        let path = authority.to_str().expect("temporary folders have plain names").to_owned();
+        // Some bytes a test, so that a binary stays as easy to pass on as it is.
+        Binary { trusted: Some(path.leak()), ..self }
     }
 
     /// Start a gateway and wait until it serves.
@@ -120,6 +128,9 @@ impl Binary {
             command.env_remove(variable);
         }
         command.env("NO_COLOR", "1").env("WITGATE_LOG", self.level).env("XDG_STATE_HOME", self.scratch);
+        if let Some(authority) = self.trusted {
+            command.env("SSL_CERT_FILE", authority);
+        }
         command
     }
 

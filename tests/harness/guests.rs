@@ -107,6 +107,7 @@ mod tests {
             ("impostor", both),
             ("kv", request),
             ("no-world", &[]),
+            ("outbound", request),
             ("probe", both),
             ("puppet", both),
             ("reply", request),
@@ -114,6 +115,7 @@ mod tests {
             ("stamp", both),
             ("storm", request),
             ("trap", both),
+            ("verify", request),
             ("whole-edit", &["lifecycle", "whole-request", "whole-response"]),
         ];
         assert!(guests().eq(expected.map(|(name, _)| name)), "the table lists every guest");
@@ -130,6 +132,8 @@ mod tests {
             "kv" => ["kv"].as_slice(),
             "caps" => &["clock", "crypto", "metrics", "rate-limit", "secrets", "tables"],
             "storm" => &["clock", "kv"],
+            "outbound" => &["http"],
+            "verify" => &["jwt"],
             _ => &[],
         };
         for name in guests() {

@@ -18,6 +18,7 @@ mod config;
 mod echo;
 mod gateway;
 mod log;
+mod tls;
 mod upstream;
 mod wire;
 
@@ -41,6 +42,7 @@ pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
 pub use redis::Redis;
+pub use tls::Tls;
 pub use upstream::{Exchange, Request, Upstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 

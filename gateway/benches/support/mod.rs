@@ -62,6 +62,7 @@ impl Bench {
             restarts: 1000,
             reply_bytes: 1 << 20,
             log_lines: 100,
+            outbound_calls: 16,
             host_calls: 1000,
             handles: 1024,
             metrics: 64,

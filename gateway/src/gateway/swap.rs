@@ -45,14 +45,7 @@ impl Shared {
         let (plugin, snapshot) = self.current_plugin(&swap.plugin)?;
         let serving = &plugin.deployment.stable.declaration.version;
         let decision = decision(version.digest(), &swap.actor, swap.reason.clone());
-        let (wish, change): (_, Box<dyn FnOnce(&mut Override) + Send>) = match mode {
-            None => (
-                Wish { stable: version.clone(), trial: None },
-                Box::new(|held| {
-                    held.stable = Some(decision);
-                    held.trial = TrialOverride::Over;
-                }),
-            ),
+        let wish = match &mode {
             Some(_) if version.digest() == serving.digest() => {
                 return Err(OperationError::Conflict(format!(
                     "version {} serves `{}` already: a trial against itself shows nothing",
@@ -60,12 +53,14 @@ impl Shared {
                     swap.plugin
                 )));
             }
-            Some(mode) => {
-                let trial = running_trial(&swap.mode, decision);
-                (
-                    Wish { stable: serving.clone(), trial: Some((version.clone(), mode)) },
-                    Box::new(|held| held.trial = trial),
-                )
+            Some(mode) => Wish { stable: serving.clone(), trial: Some((version.clone(), mode.clone())) },
+            None => Wish { stable: version.clone(), trial: None },
+        };
+        let change = |held: &mut Override| match mode {
+            Some(_) => held.trial = running_trial(&swap.mode, decision),
+            None => {
+                held.stable = Some(decision);
+                held.trial = TrialOverride::Over;
             }
         };
         self.deploy(&mut running, &snapshot, &plugin, wish, change, began).await

@@ -2,6 +2,7 @@
 //!
 //! Dropping the future ends the request, and closes its connection. Redirects are answers like any other.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,14 +10,20 @@ use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use rustls::ClientConfig;
 
 use super::address::Reach;
 use super::connections::{Connections, connections, in_full, is_out_of_reach, literal_is_out_of_reach};
+use super::trust::Trust;
 
-/// The connections of one worker for the requests of its plugins. Cheap to clone.
+/// The connections of one worker for the requests of its plugins; clones share them.
 #[derive(Clone)]
 pub struct Client {
+    trust: Trust,
+    /// Made by the first request: most workers never send one.
+    pools: Arc<OnceLock<Pools>>,
+}
+
+struct Pools {
     public: Connections,
     anywhere: Connections,
 }
@@ -45,8 +52,8 @@ pub enum SendError {
 }
 
 impl Client {
-    pub(super) fn new(tls: &ClientConfig) -> Self {
-        Self { public: connections(tls, Reach::Public), anywhere: connections(tls, Reach::Anywhere) }
+    pub(super) fn new(trust: Trust) -> Self {
+        Self { trust, pools: Arc::default() }
     }
 
     /// Sends a request to an absolute URL and collects the response.
@@ -58,8 +65,8 @@ impl Client {
             return Err(SendError::OutOfReach);
         }
         let connections = match terms.reach {
-            Reach::Public => &self.public,
-            Reach::Anywhere => &self.anywhere,
+            Reach::Public => &self.pools().public,
+            Reach::Anywhere => &self.pools().anywhere,
         };
         let exchange = async {
             let response = connections.request(request.map(Full::new)).await.map_err(|error| {
@@ -69,6 +76,13 @@ impl Client {
             Ok(Response::from_parts(head, collect(body, terms.body_bytes_max).await?))
         };
         tokio::time::timeout(terms.timeout, exchange).await.map_err(|_| SendError::Timeout(terms.timeout))?
+    }
+
+    fn pools(&self) -> &Pools {
+        self.pools.get_or_init(|| Pools {
+            public: connections(self.trust.tls(), Reach::Public),
+            anywhere: connections(self.trust.tls(), Reach::Anywhere),
+        })
     }
 }
 

@@ -21,8 +21,9 @@ impl Trust {
     }
 
     /// A client for the requests of plugins, with connections of its own: one for each worker.
+    /// Whoever lets it be used has called [`Self::prepare`] before.
     pub fn client(&self) -> Client {
-        Client::new(self.tls())
+        Client::new(self.clone())
     }
 
     /// A client for documents that the configuration names.
@@ -30,7 +31,7 @@ impl Trust {
         Fetcher::new(self.tls())
     }
 
-    fn tls(&self) -> &ClientConfig {
+    pub(super) fn tls(&self) -> &ClientConfig {
         self.config.get_or_init(|| {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             ClientConfig::builder_with_provider(provider)

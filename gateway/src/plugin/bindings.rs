@@ -16,12 +16,14 @@ wasmtime::component::bindgen!({
     path: "../wit",
     world: "plugin",
     imports: {
-        // A store may be on another machine; while the answer is on its way, the worker does other things.
+        // What may come from another machine: while the answer is on its way, the worker does other things.
         "witgate:plugin/kv.[method]store.get": async | trappable,
         "witgate:plugin/kv.[method]store.set": async | trappable,
         "witgate:plugin/kv.[method]store.delete": async | trappable,
         "witgate:plugin/kv.[method]store.increment": async | trappable,
         "witgate:plugin/kv.[method]store.compare-and-set": async | trappable,
+        "witgate:plugin/http.send": async | trappable,
+        "witgate:plugin/jwt.[method]verifier.verify": async | trappable,
         default: trappable,
     },
     exports: { default: async },
@@ -34,5 +36,6 @@ wasmtime::component::bindgen!({
         "witgate:plugin/tables.table": crate::plugin::bindings::OpenTable,
         "witgate:plugin/secrets.secret": crate::plugin::grants::SecretGrant,
         "witgate:plugin/rate-limit.limiter": crate::plugin::bindings::OpenLimiter,
+        "witgate:plugin/jwt.verifier": crate::resource::Verifier,
     },
 });

@@ -55,6 +55,8 @@ pub struct Limits {
     pub log_lines: u32,
     /// Calls that one call may make to the host.
     pub host_calls: u32,
+    /// Requests of its own that one call may send.
+    pub outbound_calls: u32,
     /// Handles that an instance may hold at a time: of stores, tables and such, and of WASI's streams.
     pub handles: usize,
     /// Distinct names of the plugin's own metrics.

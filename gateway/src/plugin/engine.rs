@@ -32,7 +32,7 @@ pub struct EngineOptions {
     /// The program that compiles when called with [`super::compile_child`]'s argument: this binary.
     pub compiler: PathBuf,
     pub compile_limits: CompileLimits,
-    /// Whose certificates are believed when components are fetched.
+    /// Whose certificates are believed, when components are fetched and by guests' own requests.
     pub trust: Trust,
 }
 
@@ -84,6 +84,11 @@ impl Runtime {
         &self.library
     }
 
+    /// Whom the gateway's own requests believe.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// The certificates are read when the first component is fetched from the web.
     pub(super) fn fetcher(&self) -> Fetcher {
         self.trust.fetcher()
@@ -91,7 +96,8 @@ impl Runtime {
 
     /// What the pools of one worker share.
     pub fn worker_gate(&self) -> WorkerGate {
-        WorkerGate::new(self.clock.clone(), self.registry.clone(), WorkerMetrics::new(self.metrics.clone()))
+        let metrics = WorkerMetrics::new(self.metrics.clone());
+        WorkerGate::new(self.clock.clone(), self.registry.clone(), metrics, self.trust.client())
     }
 
     /// What guests wrote for `/metrics` so far.

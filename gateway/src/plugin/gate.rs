@@ -8,8 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::clock::Clock;
 use super::metrics::WorkerMetrics;
 use super::stats::Registry;
+use crate::outbound::Client;
 
-/// What every pool of one worker shares: the permits of calls that run long, the clock, and where to count.
+/// What every pool of one worker shares: the permits of calls that run long, the clock, where to count, and the
+/// connections of guests' own requests.
 #[derive(Clone)]
 pub struct WorkerGate {
     pub(super) permits: Gate,
@@ -18,11 +20,17 @@ pub struct WorkerGate {
     pub(super) registry: Arc<Registry>,
     /// What its guests write for `/metrics`.
     pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) outbound: Client,
 }
 
 impl WorkerGate {
-    pub(super) fn new(clock: Arc<Clock>, registry: Arc<Registry>, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { permits: Gate::new(LONG_CALLS_MAX), clock, registry, metrics }
+    pub(super) fn new(
+        clock: Arc<Clock>,
+        registry: Arc<Registry>,
+        metrics: Arc<WorkerMetrics>,
+        outbound: Client,
+    ) -> Self {
+        Self { permits: Gate::new(LONG_CALLS_MAX), clock, registry, metrics, outbound }
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! A component that imports an interface it was not granted is refused when it is loaded, not when it calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use http::{Method, Uri};
 
 use super::contract::is_free;
-use crate::resource::{Limiter, Secret, Store, Table};
+use crate::outbound::Reach;
+use crate::resource::{KeySet, Limiter, Secret, Store, Table};
 
 /// The rights of one declaration. `log`, `metrics`, `clock` and `crypto` reach nothing of anybody else's and are everybody's.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub struct Grants {
     pub tables: Named<Table>,
     pub limiters: Named<Limiter>,
     pub secrets: BTreeMap<Arc<str>, SecretGrant>,
+    pub key_sets: Named<KeySet>,
+    pub http: Option<HttpGrant>,
     /// What a shadow's grants were made of.
     pub shadow_of: Option<Arc<Self>>,
 }
@@ -32,6 +37,20 @@ pub struct SecretGrant {
     is_revealed: Arc<AtomicBool>,
 }
 
+/// The origins that guests may send requests to (RFC 6454).
+#[derive(Debug)]
+pub struct HttpGrant {
+    /// `scheme://host[:port]`, in lower case and without the scheme's own port.
+    origins: BTreeSet<Box<str>>,
+    pub(super) reach: Reach,
+    /// For shadows: only by methods that ask and change nothing (RFC 9110 §9.2.1).
+    only_safe: bool,
+    under_way: AtomicUsize,
+}
+
+/// A request that is under way, for as long as it is.
+pub(super) struct UnderWay<'g>(&'g AtomicUsize);
+
 impl Grants {
     /// Whether guests may import this interface of the WIT package, by its name without package and version.
     pub fn admits(&self, interface: &str) -> bool {
@@ -40,12 +59,14 @@ impl Grants {
             "tables" => !self.tables.is_empty(),
             "secrets" => !self.secrets.is_empty(),
             "rate-limit" => !self.limiters.is_empty(),
+            "jwt" => !self.key_sets.is_empty(),
+            "http" => self.http.is_some(),
             other => is_free(other),
         }
     }
 
     /// The same for guests that may change nothing outside themselves: what they write to stores and take from limiters is
-    /// theirs alone.
+    /// theirs alone, and their requests only ask.
     pub fn for_shadow(of: &Arc<Self>) -> Self {
         fn each<T>(named: &Named<T>, make: impl Fn(&T) -> T) -> Named<T> {
             named.iter().map(|(name, one)| (name.clone(), Arc::new(make(one)))).collect()
@@ -55,6 +76,8 @@ impl Grants {
             tables: of.tables.clone(),
             limiters: each(&of.limiters, Limiter::twin),
             secrets: of.secrets.clone(),
+            key_sets: of.key_sets.clone(),
+            http: of.http.as_ref().map(HttpGrant::for_shadow),
             shadow_of: Some(of.clone()),
         }
     }
@@ -66,6 +89,11 @@ impl Grants {
         same(&one.stores, &other.stores, Arc::ptr_eq)
             && same(&one.tables, &other.tables, Arc::ptr_eq)
             && same(&one.limiters, &other.limiters, Arc::ptr_eq)
+            && same(&one.key_sets, &other.key_sets, Arc::ptr_eq)
+            && match (&one.http, &other.http) {
+                (Some(one), Some(other)) => one.origins == other.origins && one.reach == other.reach,
+                (one, other) => one.is_none() && other.is_none(),
+            }
             && same(&one.secrets, &other.secrets, |one, other| {
                 Arc::ptr_eq(&one.secret, &other.secret) && one.may_reveal == other.may_reveal
             })
@@ -83,6 +111,47 @@ impl SecretGrant {
     }
 }
 
+impl HttpGrant {
+    /// Origins in the one form that is compared: `scheme://host[:port]`, in lower case, without the scheme's own port.
+    pub fn new(origins: impl IntoIterator<Item = Box<str>>, reach: Reach) -> Self {
+        Self { origins: origins.into_iter().collect(), reach, only_safe: false, under_way: AtomicUsize::new(0) }
+    }
+
+    fn for_shadow(&self) -> Self {
+        Self { only_safe: true, ..Self::new(self.origins.iter().cloned(), self.reach) }
+    }
+
+    pub(super) fn admits(&self, method: &Method, url: &Uri) -> bool {
+        if self.only_safe && !method.is_safe() {
+            return false;
+        }
+        let (Some(scheme), Some(host)) = (url.scheme_str(), url.host()) else { return false };
+        let own_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return false,
+        };
+        let mut origin = format!("{scheme}://{}", host.to_ascii_lowercase());
+        if let Some(port) = url.port_u16().filter(|port| *port != own_port) {
+            origin.push_str(&format!(":{port}"));
+        }
+        self.origins.contains(origin.as_str())
+    }
+
+    /// Counts a request in; `None` when as many are under way as may.
+    pub(super) fn begin(&self) -> Option<UnderWay<'_>> {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay(&self.under_way);
+        (before < UNDER_WAY_MAX).then_some(under_way)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn same<T>(one: &BTreeMap<Arc<str>, T>, other: &BTreeMap<Arc<str>, T>, is_same: impl Fn(&T, &T) -> bool) -> bool {
     one.len() == other.len()
         && one
@@ -90,6 +159,9 @@ fn same<T>(one: &BTreeMap<Arc<str>, T>, other: &BTreeMap<Arc<str>, T>, is_same: 
             .zip(other)
             .all(|((one_name, one), (other_name, other))| one_name == other_name && is_same(one, other))
 }
+
+/// Requests that the guests of one declaration may have under way, over all workers.
+const UNDER_WAY_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +191,53 @@ mod tests {
         let stores = with_store(store());
         assert!(stores.admits("kv"));
         assert!(!guarded[1..].iter().any(|interface| stores.admits(interface)));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let origins = ["https://a.example", "http://b.example:8080", "https://[2001:db8::1]:8443"];
+        let grant = HttpGrant::new(origins.map(Box::from), Reach::Public);
+        let admits = |url: &str| url.parse().is_ok_and(|url| grant.admits(&Method::POST, &url));
+        for url in
+            ["https://a.example", "https://A.Example:443/x?y", "http://b.example:8080/", "https://[2001:db8::1]:8443/"]
+        {
+            assert!(admits(url), "{url}");
+        }
+        for url in [
+            "http://a.example/",
+            "https://a.example:8443/",
+            "https://a.example.evil.example/",
+            "https://evil.example/a.example",
+            "https://a.example./",
+            "http://b.example/",
+            "ftp://a.example/",
+            "/a.example",
+            "a.example",
+            "https:///a.example",
+        ] {
+            assert!(!admits(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn so_many_requests_are_under_way_at_a_time() {
+        let grant = HttpGrant::new([], Reach::Public);
+        let mut all: Vec<_> = (0..UNDER_WAY_MAX).map(|_| grant.begin().unwrap()).collect();
+        assert!(grant.begin().is_none() && grant.begin().is_none());
+        all.pop();
+        let _one = grant.begin().unwrap();
+        assert!(grant.begin().is_none());
+    }
+
+    #[test]
+    fn a_shadow_only_asks() {
+        let grant = HttpGrant::new(["https://a.example".into()], Reach::Public);
+        let grants = Arc::new(Grants { http: Some(grant), ..Grants::default() });
+        let shadow = Grants::for_shadow(&grants);
+        assert!(shadow.admits("http") && shadow.same_as(&grants));
+        let url = "https://a.example/".parse().unwrap();
+        let admits = |method| shadow.http.as_ref().unwrap().admits(&method, &url);
+        assert!(admits(Method::GET) && admits(Method::HEAD) && !admits(Method::POST) && !admits(Method::DELETE));
     }
 
     #[test]

@@ -206,7 +206,7 @@ async fn instantiate(
 ) -> Result<(Store<State>, component::Instance, Bounds), Failure> {
     let Declaration { version, limits, .. } = declaration;
     let budget = Budget::new(gate.permits.clone(), overtime, gate.clock.clone());
-    let state = State::new(declaration, budget, gate.metrics.clone());
+    let state = State::new(declaration, budget, gate);
     let mut store = Store::new(version.instance_pre.engine(), state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.reply_bytes);
@@ -222,7 +222,7 @@ async fn instantiate(
 pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
     let state = store.data_mut();
     state.budget.start(bounds.ticks);
-    state.forget_host_calls();
+    state.begin(bounds.timeout);
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 

@@ -33,7 +33,8 @@ pub async fn build(
 ) -> Result<Snapshot, BuildError> {
     let mut faults = Vec::new();
     let router = routes::router(config, &mut faults);
-    let resources = Resources::open(config, previous.map(|previous| &*previous.resources), &mut faults);
+    let resources =
+        Resources::open(config, previous.map(|previous| &*previous.resources), runtime.trust(), &mut faults).await;
     let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(choices, &mut faults).await;
     let routes = routes::routes(config, &mut plugins, &mut faults);

@@ -113,7 +113,7 @@ impl<'b> Plugins<'b> {
 
     async fn deployed(&self, wanted: Wanted<'_>) -> Result<Plugin, Vec<Refusal>> {
         let Wanted { name, raw, stable, trial, uses, .. } = wanted;
-        let settings = Arc::new(settings(raw, self.resources));
+        let settings = Arc::new(settings(raw, self.resources, self.runtime));
         let old = self.previous.and_then(|previous| previous.plugin(&name));
         let releases: Vec<&Arc<Release>> = old.into_iter().flat_map(Plugin::releases).collect();
         let release_of =
@@ -204,7 +204,7 @@ fn trial_mode(canary: &config::Canary) -> TrialMode {
     TrialMode::Canary { share: Share::of_percent(canary.percent), sticky }
 }
 
-fn settings(raw: &config::Plugin, resources: &Resources) -> Settings {
+fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> Settings {
     let limits = &raw.limits;
     Settings {
         isolation: match raw.isolation {
@@ -222,6 +222,7 @@ fn settings(raw: &config::Plugin, resources: &Resources) -> Settings {
             reply_bytes: limits.reply.in_memory(),
             log_lines: limits.log_lines,
             host_calls: limits.host_calls,
+            outbound_calls: limits.outbound_calls,
             handles: limits.handles as usize,
             metrics: limits.metrics,
             table_elements: limits.tables as usize,
@@ -232,7 +233,7 @@ fn settings(raw: &config::Plugin, resources: &Resources) -> Settings {
             age: raw.recycle.age,
             memory_bytes: raw.recycle.memory.map(config::ByteSize::in_memory),
         },
-        grants: Arc::new(resources.grants(&raw.grants)),
+        grants: Arc::new(resources.grants(&raw.grants, runtime.trust())),
     }
 }
 

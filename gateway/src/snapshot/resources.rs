@@ -11,8 +11,11 @@ use std::sync::Arc;
 
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault, load_table};
-use crate::plugin::{Grants, Named, SecretGrant};
-use crate::resource::{Limiter, LimiterOptions, Secret, SecretSource, Store, StoreOptions, Table};
+use crate::outbound::{Reach, Trust};
+use crate::plugin::{Grants, HttpGrant, Named, SecretGrant};
+use crate::resource::{
+    KeySet, KeySetSource, Limiter, LimiterOptions, Secret, SecretAlgorithm, SecretSource, Store, StoreOptions, Table,
+};
 
 /// Everything that plugins can be granted, by name.
 #[derive(Debug, Default)]
@@ -21,15 +24,18 @@ pub struct Resources {
     pub tables: Named<Table>,
     pub stores: Named<Store>,
     pub limiters: Named<Limiter>,
+    pub key_sets: Named<KeySet>,
 }
 
 impl Resources {
     /// Opens what `config` names. What cannot be opened is left out, and noted.
-    pub(super) fn open(config: &Config, previous: Option<&Self>, faults: &mut Vec<Fault>) -> Self {
+    pub(super) async fn open(config: &Config, previous: Option<&Self>, trust: &Trust, faults: &mut Vec<Fault>) -> Self {
         let none = Self::default();
         let old = previous.unwrap_or(&none);
+        let secrets = each("secrets", &config.secrets, &old.secrets, secret, faults);
         Self {
-            secrets: each("secrets", &config.secrets, &old.secrets, secret, faults),
+            key_sets: key_sets(&config.key_sets, &old.key_sets, &secrets, trust, faults).await,
+            secrets,
             tables: each("tables", &config.tables, &old.tables, table, faults),
             stores: each("stores", &config.stores, &old.stores, store, faults),
             limiters: each("limiters", &config.limiters, &old.limiters, limiter, faults),
@@ -37,8 +43,10 @@ impl Resources {
     }
 
     /// What one plugin is granted of them; `config` has made sure that the names exist.
-    pub(super) fn grants(&self, raw: &config::Grants) -> Grants {
+    pub(super) fn grants(&self, raw: &config::Grants, trust: &Trust) -> Grants {
         Grants {
+            key_sets: some(&self.key_sets, &raw.key_sets),
+            http: (!raw.http.is_empty()).then(|| http(raw, trust)),
             stores: some(&self.stores, &raw.stores),
             tables: some(&self.tables, &raw.tables),
             limiters: some(&self.limiters, &raw.limiters),
@@ -52,6 +60,66 @@ impl Resources {
             ..Grants::default()
         }
     }
+}
+
+/// Opens key sets, all at a time: those from URLs are waited for.
+async fn key_sets(
+    raw: &BTreeMap<String, config::KeySet>,
+    old: &Named<KeySet>,
+    secrets: &Named<Secret>,
+    trust: &Trust,
+    faults: &mut Vec<Fault>,
+) -> Named<KeySet> {
+    let mut sets = Named::new();
+    let mut opening = Vec::new();
+    for (name, raw) in raw {
+        let (part, source) = match &raw.source {
+            config::KeySetSource::File(path) => ("jwks_file", KeySetSource::File(path.clone())),
+            config::KeySetSource::Url(url) => match url.parse() {
+                Ok(url) => ("jwks_url", KeySetSource::Url { url, refresh: raw.refresh }),
+                Err(error) => {
+                    let words = unopened("key set", name, error);
+                    faults.push(Fault::value(At::ROOT.key("key_sets").key(name).key("jwks_url"), words));
+                    continue;
+                }
+            },
+            config::KeySetSource::Secret { secret, algorithm } => {
+                // Without the secret, that fault says enough.
+                let Some(secret) = secrets.get(&*secret.0) else { continue };
+                let algorithm = match algorithm {
+                    config::HmacAlgorithm::Hs256 => SecretAlgorithm::Hs256,
+                    config::HmacAlgorithm::Hs384 => SecretAlgorithm::Hs384,
+                    config::HmacAlgorithm::Hs512 => SecretAlgorithm::Hs512,
+                };
+                ("secret", KeySetSource::Secret { secret: secret.clone(), algorithm })
+            }
+        };
+        match old.get(name.as_str()).filter(|old| old.is_from(&source)) {
+            Some(old) => drop(sets.insert(old.name.clone(), old.clone())),
+            None => {
+                let (set_name, trust) = (Arc::from(name.as_str()), trust.clone());
+                let set = tokio::spawn(async move { KeySet::open(set_name, source, &trust).await });
+                opening.push((name, part, set));
+            }
+        }
+    }
+    for (name, part, set) in opening {
+        match set.await.expect("opening a key set does not panic") {
+            Ok(set) => drop(sets.insert(set.name.clone(), set)),
+            Err(error) => {
+                let words = unopened("key set", name, error);
+                faults.push(Fault::value(At::ROOT.key("key_sets").key(name).key(part), words));
+            }
+        }
+    }
+    sets
+}
+
+fn http(raw: &config::Grants, trust: &Trust) -> HttpGrant {
+    // Here, where waiting for files delays no request.
+    trust.prepare();
+    let reach = if raw.private_addresses { Reach::Anywhere } else { Reach::Public };
+    HttpGrant::new(raw.http.iter().map(|origin| origin.as_str().into()), reach)
 }
 
 /// Opens one resource: its name, what the configuration says, and the old one of that name.
@@ -137,11 +205,11 @@ mod tests {
     use super::*;
     use crate::config::load_text;
 
-    fn open(folder: &Path, text: &str, previous: Option<&Resources>) -> (Resources, Vec<String>) {
+    async fn open(folder: &Path, text: &str, previous: Option<&Resources>) -> (Resources, Vec<String>) {
         let text = format!("version: 1\nlisteners: [{{ name: http, address: 127.0.0.1:0 }}]\n{text}");
         let config = load_text(&folder.join("gateway.yaml"), text, &|_| None).unwrap().config;
         let mut faults = Vec::new();
-        let resources = Resources::open(&config, previous, &mut faults);
+        let resources = Resources::open(&config, previous, &Trust::default(), &mut faults).await;
         (resources, faults.into_iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect())
     }
 
@@ -160,16 +228,16 @@ limiters: { per-user: { rate: 100/1m } }
         folder
     }
 
-    #[test]
-    fn what_is_unchanged_is_the_same_object_and_what_changed_is_not() {
+    #[tokio::test]
+    async fn what_is_unchanged_is_the_same_object_and_what_changed_is_not() {
         let folder = folder();
-        let (old, faults) = open(folder.path(), ALL, None);
+        let (old, faults) = open(folder.path(), ALL, None).await;
         assert!(faults.is_empty(), "{faults:?}");
-        let (same, _) = open(folder.path(), ALL, Some(&old));
+        let (same, _) = open(folder.path(), ALL, Some(&old)).await;
         std::fs::write(folder.path().join("key"), "hunter3").unwrap();
         std::fs::write(folder.path().join("clients.yaml"), "ada: 2").unwrap();
         let changed = ALL.replace("1MiB", "2MiB").replace(":1'", ":2'").replace("100/1m", "99/1m");
-        let (new, _) = open(folder.path(), &changed, Some(&old));
+        let (new, _) = open(folder.path(), &changed, Some(&old)).await;
         let is_kept = |new: &Resources| {
             [
                 Arc::ptr_eq(&old.secrets["key"], &new.secrets["key"]),
@@ -184,10 +252,11 @@ limiters: { per-user: { rate: 100/1m } }
         assert_eq!(is_kept(&new), [false, true, false, false, false, false]);
     }
 
-    #[test]
-    fn a_plugin_gets_what_it_is_granted_and_no_more() {
+    #[tokio::test]
+    async fn a_plugin_gets_what_it_is_granted_and_no_more() {
         let folder = folder();
-        let (resources, _) = open(folder.path(), ALL, None);
+        let (resources, _) = open(folder.path(), ALL, None).await;
+        let trust = Trust::default();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let raw = config::Grants {
             stores: names(&["local"]),
@@ -195,20 +264,20 @@ limiters: { per-user: { rate: 100/1m } }
             reveal: names(&["other"]),
             ..config::Grants::default()
         };
-        let grants = resources.grants(&raw);
+        let grants = resources.grants(&raw, &trust);
         assert!(grants.stores.keys().eq([&Arc::from("local")]));
         assert!(grants.tables.is_empty() && grants.limiters.is_empty());
         assert!(grants.secrets.keys().eq([&Arc::from("key"), &Arc::from("other")]));
-        assert!(grants.same_as(&resources.grants(&raw)));
-        assert!(!grants.same_as(&resources.grants(&config::Grants { reveal: names(&["key"]), ..raw })));
+        assert!(grants.same_as(&resources.grants(&raw, &trust)));
+        assert!(!grants.same_as(&resources.grants(&config::Grants { reveal: names(&["key"]), ..raw }, &trust)));
     }
 
-    #[test]
-    fn all_that_cannot_be_opened_is_told_at_its_place() {
+    #[tokio::test]
+    async fn all_that_cannot_be_opened_is_told_at_its_place() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("clients.yaml"), "- ada").unwrap();
         let slow = "limiters: { per-user: { rate: 1/365d, burst: 1000 } }";
-        let (_, faults) = open(folder.path(), &format!("{}{slow}", ALL.split("limiters").next().unwrap()), None);
+        let (_, faults) = open(folder.path(), &format!("{}{slow}", ALL.split("limiters").next().unwrap()), None).await;
         let starts = [
             "secrets.key.file: secret `key` cannot be used: cannot read ",
             "secrets.other.file: secret `other` cannot be used: cannot read ",

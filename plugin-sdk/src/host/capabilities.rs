@@ -3,7 +3,7 @@
 use super::host;
 
 /// The gateway's side of the capabilities. A resource is known by its name: a twin of a handle holds just that.
-pub(crate) trait Capabilities {
+pub(crate) trait Capabilities: super::Network {
     fn count(&self, name: &str, by: u64);
     fn gauge(&self, name: &str, value: f64);
     fn unix_ms(&self) -> u64;

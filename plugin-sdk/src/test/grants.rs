@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::Harness;
+use super::network::Granted;
 use crate::Exported;
 use crate::host::{Capabilities, ResourceKind, kv::KvError, rate_limit};
 use crate::kv::StoreError;
@@ -53,6 +54,7 @@ pub struct Grants {
     time: Cell<Duration>,
     random: Cell<u64>,
     seed: RandomState,
+    pub(super) network: Granted,
 }
 
 #[derive(Debug, Default)]

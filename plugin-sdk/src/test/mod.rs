@@ -43,6 +43,7 @@ mod edit;
 mod gateway;
 mod grants;
 mod message;
+mod network;
 
 use std::marker::PhantomData;
 use std::rc::Rc;

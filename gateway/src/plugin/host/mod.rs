@@ -13,21 +13,25 @@ mod kv;
 mod tables;
 mod secrets;
 mod rate_limit;
+mod http;
+mod jwt;
 mod memory;
 
 pub use exchange::View;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use self::http::HttpPort;
 use super::bindings::witgate::plugin::{body_types, types};
 use super::budget::Budget;
 use super::declaration::Declaration;
 use super::failure::LimitHit;
+use super::gate::WorkerGate;
 use super::grants::Grants;
-use super::metrics::WorkerMetrics;
 use super::setup::Setup;
 use log::LogPort;
 use memory::MemoryCap;
@@ -43,13 +47,15 @@ pub(in crate::plugin) struct State {
     plugin: Arc<str>,
     log: LogPort,
     metrics: MetricsPort,
+    /// For plugins that may send requests.
+    http: Option<HttpPort>,
     grants: Arc<Grants>,
     host_calls: u32,
     host_calls_max: u32,
 }
 
 impl State {
-    pub(in crate::plugin) fn new(declaration: &Declaration, budget: Budget, worker: Arc<WorkerMetrics>) -> Self {
+    pub(in crate::plugin) fn new(declaration: &Declaration, budget: Budget, gate: &WorkerGate) -> Self {
         let Declaration { name, limits, grants, .. } = declaration;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -60,7 +66,8 @@ impl State {
             memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
             log: LogPort::new(name.clone(), limits.log_lines),
-            metrics: MetricsPort::new(declaration, worker),
+            metrics: MetricsPort::new(declaration, gate.metrics.clone()),
+            http: grants.http.is_some().then(|| HttpPort::new(gate.outbound.clone(), limits)),
             plugin: name.clone(),
             grants: grants.clone(),
             host_calls: 0,
@@ -68,9 +75,12 @@ impl State {
         }
     }
 
-    /// Begins to count anew.
-    pub(in crate::plugin) fn forget_host_calls(&mut self) {
+    /// Begins to count anew: a call has begun, and may take so long by the clock on the wall.
+    pub(in crate::plugin) fn begin(&mut self, timeout: Duration) {
         self.host_calls = 0;
+        if let Some(http) = &mut self.http {
+            http.begin(timeout);
+        }
     }
 
     /// Counts a call of the guest to the host. Those of `setup` have a bound of their own.

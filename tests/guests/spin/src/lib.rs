@@ -52,8 +52,10 @@ impl Drop for Spin {
 }
 
 fn spin_if(here: bool) {
-    while here {
-        std::hint::spin_loop();
+    if here {
+        loop {
+            std::hint::spin_loop();
+        }
     }
 }
 
