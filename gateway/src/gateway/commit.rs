@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use super::{GatewayError, Running, Shared};
 use crate::config::Config;
-use crate::control::{Event, Overrides};
+use crate::control::{Event, Overrides, TrialOverride};
 use crate::plugin::{Digest, Release};
 use crate::server::Order;
-use crate::snapshot::{Plugin, Snapshot};
+use crate::snapshot::{self, Plugin, Snapshot, canary_of};
 
 impl Shared {
     /// Lets `snapshot` serve, under this configuration and these overrides. Every worker has confirmed the new releases
@@ -47,6 +47,7 @@ impl Shared {
         }
         (running.config, running.overrides) = (config, overrides);
         running.trials.follow(&snapshot, &running.config, &running.overrides, &self.runtime);
+        self.remember(running, &snapshot);
         self.sweep(running, &snapshot);
         self.tell(running);
         Ok(snapshot)
@@ -95,6 +96,23 @@ impl Shared {
             said
         };
         tokio::time::timeout(deadline, all).await.ok()
+    }
+
+    /// Notes what serves from the sources that the configuration names.
+    pub(super) fn remember(&self, running: &Running, snapshot: &Snapshot) {
+        for plugin in &snapshot.plugins {
+            let Some(configured) = running.config.plugins.get(&*plugin.name) else { continue };
+            let held = running.overrides.get(&plugin.name);
+            if held.is_none_or(|held| held.stable.is_none()) {
+                let serving = plugin.deployment.stable.declaration.version.digest();
+                snapshot::remember(&self.runtime, &plugin.name, &configured.source, serving);
+            }
+            let is_declared = held.is_none_or(|held| held.trial == TrialOverride::AsConfigured);
+            if let (Some(canary), Some(trial), true) = (&configured.canary, &plugin.deployment.trial, is_declared) {
+                let on_trial = trial.release.declaration.version.digest();
+                snapshot::remember(&self.runtime, &canary_of(&plugin.name), &canary.source, on_trial);
+            }
+        }
     }
 
     /// Clears away components that nothing needs any more.

@@ -161,6 +161,7 @@ impl Gateway {
         {
             let mut running = gateway.0.running.lock().await;
             gateway.0.listen(&mut running, sockets);
+            gateway.0.remember(&running, &snapshot);
             gateway.0.tell(&running);
             gateway.0.metrics.reloaded("start", snapshot.generation);
         }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::swap::Wish;
 use crate::config::model::{PluginSource, Reload};
-use crate::control::{OperationError, SwapReport};
+use crate::control::OperationError;
 use crate::snapshot::Versions;
 
 /// Watches from here on, as long as the gateway lives.
@@ -115,12 +115,6 @@ impl Shared {
             Err(error) => Err(OperationError::Refused(format!("plugin `{name}` is refused: {error}"))),
         };
         self.account(name, "watch", "file", &outcome);
-        if let Ok(SwapReport { sha256, .. }) = &outcome
-            && let Ok(digest) = sha256.parse()
-            && let Err(error) = self.runtime.library().remember(name, &source.to_string(), digest)
-        {
-            tracing::warn!(plugin = name, %error, "the last good version cannot be noted");
-        }
         outcome.map(drop)
     }
 }

@@ -15,7 +15,7 @@ pub use build::{BuildError, build};
 pub use choices::{Choice, Choices, TrialChoice};
 pub use plugin::{Plugin, Refusal, Settings, Use};
 pub use resources::Resources;
-pub use versions::Versions;
+pub use versions::{Versions, canary_of, remember};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

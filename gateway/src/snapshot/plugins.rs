@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::plugin::{Plugin, Refusal, Settings, Use, release};
 use super::resources::Resources;
-use super::versions::{Versions, proof};
+use super::versions::{Versions, canary_of, proof};
 use super::{Choice, Choices, Snapshot, TrialChoice};
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault};
@@ -183,7 +183,7 @@ async fn trial(
         }
         (TrialChoice::AsConfigured, Some(canary)) => {
             let proof = proof(canary.sha256, raw.public_key.as_deref())?;
-            let version = versions.of_source(&format!("{name}/canary"), &canary.source, &proof).await?;
+            let version = versions.of_source(&canary_of(name), &canary.source, &proof).await?;
             Ok(Some((version, trial_mode(canary))))
         }
         (TrialChoice::None, _) | (TrialChoice::AsConfigured, None) => Ok(None),

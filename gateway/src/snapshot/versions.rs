@@ -47,12 +47,7 @@ impl<'b> Versions<'b> {
                 }
                 None => Err(error),
             },
-            Ok(version) => {
-                if let Err(error) = self.runtime.library().remember(plugin, &source.to_string(), version.digest()) {
-                    tracing::warn!(plugin, %error, "the last good version cannot be noted");
-                }
-                Ok(version)
-            }
+            Ok(version) => Ok(version),
         }
     }
 
@@ -116,8 +111,25 @@ impl<'b> Versions<'b> {
 
     async fn last_good(&mut self, plugin: &str, source: &Source, proof: &Proof) -> Option<Arc<Version>> {
         let delivery = self.runtime.last_good(plugin, source, proof)?;
+        if delivery.component.len() as u64 > self.component_max.0 {
+            return None;
+        }
         self.of_delivery(&delivery).await.ok()
     }
+}
+
+/// Notes which component serves a plugin from its source, for a time when the source gives none.
+pub fn remember(runtime: &Runtime, plugin: &str, source: &PluginSource, serving: Digest) {
+    // A source that is none has given nothing.
+    let Ok(source) = plugin_source(source) else { return };
+    if let Err(error) = runtime.library().remember(plugin, &source.to_string(), serving) {
+        tracing::warn!(plugin, %error, "the last good version cannot be noted");
+    }
+}
+
+/// What the notes call the canary of a plugin.
+pub fn canary_of(plugin: &str) -> String {
+    format!("{plugin}/canary")
 }
 
 fn plugin_source(source: &PluginSource) -> Result<Source, LoadError> {
