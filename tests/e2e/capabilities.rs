@@ -194,7 +194,7 @@ async fn a_wait_for_a_store_is_no_time_of_the_guest() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_wait_for_a_store_do_not_wait_for_each_other() {
     let origin = Upstream::down().await;
-    let limits = "limits: { deadline: 10ms, timeout: 60s }";
+    let limits = "limits: { deadline: 10s, timeout: 60s }";
     // Each answer takes eight calls of one worker that wait at once: more than may run long at a time.
     let config = kv(&origin, &on_redis(stalling(8).await), limits).to_string().replace("workers: 4", "workers: 1");
     let gateway = GATEWAY.start(config).await;
