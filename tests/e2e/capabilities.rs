@@ -180,12 +180,12 @@ async fn command(stream: &mut BufReader<tokio::net::TcpStream>) -> Option<Vec<St
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_for_a_store_is_no_time_of_the_guest() {
     let origin = Upstream::down().await;
-    let limits = "limits: { deadline: 10ms, timeout: 60s }";
+    let limits = "limits: { deadline: 100ms, timeout: 60s }";
     let config = kv(&origin, &on_redis(stalling(1).await), limits).to_string().replace("workers: 4", "workers: 1");
     let gateway = GATEWAY.start(config).await;
     let mut client = gateway.client().await;
-    let gets = ["get k"; 20].join(";");
-    assert_eq!(ask(&mut client, &gets).await, ["-"; 20].join(";"), "20 waits of 5 ms are no 10 ms of work");
+    let gets = ["get k"; 60].join(";");
+    assert_eq!(ask(&mut client, &gets).await, ["-"; 60].join(";"), "60 waits of 5 ms are no 100 ms of work");
     assert_eq!(status(&mut client, "get k; spin").await, 500, "what comes after a wait is work again");
     assert_eq!(status(&mut client, "spin").await, 500);
     assert_eq!(ask(&mut client, "get k").await, "-");
