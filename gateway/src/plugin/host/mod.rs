@@ -59,7 +59,7 @@ impl State {
             budget,
             memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
-            log: LogPort::new(name.clone(), limits.log_lines),
+            log: LogPort::new(declaration),
             metrics: MetricsPort::new(declaration, worker),
             plugin: name.clone(),
             grants: grants.clone(),
