@@ -112,15 +112,6 @@ async fn a_guest_beyond_its_limits_is_a_problem_500_each_time() {
         ("spin", "limits: { deadline: 20ms, timeout: 30s }", "{ in: request }"),
         ("spin", "limits: { deadline: 30s, timeout: 50ms }", "{ in: request }"),
         ("hog", "limits: { memory: 4MiB, deadline: 5s }", "{}"),
-        ("flood", "limits: { memory: 32MiB, deadline: 5s }", "{ kind: edits }"),
-        ("flood", "", "{ kind: header-name }"),
-        ("flood", "", "{ kind: header-value }"),
-        ("flood", "", "{ kind: path }"),
-        ("flood", "", "{ kind: method }"),
-        ("flood", "", "{ kind: keep }"),
-        ("flood", "", "{ kind: upstream }"),
-        ("flood", "", "{ kind: status }"),
-        ("flood", "limits: { deadline: 5s }", "{ kind: reply }"),
     ] {
         let origin = Upstream::echo().await;
         let gateway = beside(&origin, name, limits, config).await;

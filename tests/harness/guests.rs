@@ -102,7 +102,6 @@ mod tests {
             ("body-sum-stream", &["lifecycle", "request-body", "response-hook"]),
             ("body-sum-whole", &["lifecycle", "response-hook", "whole-request"]),
             ("caps", request),
-            ("flood", request),
             ("hog", request),
             ("impostor", both),
             ("kv", request),

@@ -73,7 +73,16 @@ impl Bench {
         let (name, version) = ("rewrite".into(), self.version.clone());
         let declaration = Arc::new({
             let grants = Arc::default();
-            Declaration { name, version, isolation, limits, recycle, grants, is_shadow: false }
+            Declaration {
+                name,
+                version,
+                isolation,
+                limits,
+                recycle,
+                grants,
+                is_shadow: false,
+                log_rate: Arc::default(),
+            }
         });
         let configure = Attachment::configure(&self.runtime, declaration.clone(), config.to_string().into());
         let attachment = self.tokio.block_on(configure).expect("it takes the config");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::grants::Grants;
+use super::log_rate::LogRate;
 use super::version::Version;
 
 /// A plugin as the configuration declares it. Pools and attachments belong to one declaration.
@@ -17,6 +18,8 @@ pub struct Declaration {
     pub grants: Arc<Grants>,
     /// Its verdicts are compared and dropped: its guests change nothing outside themselves.
     pub is_shadow: bool,
+    /// What its guests have logged lately.
+    pub log_rate: Arc<LogRate>,
 }
 
 /// Whether requests may meet on an instance.
@@ -51,7 +54,7 @@ pub struct Limits {
     pub table_elements: usize,
     /// Attributes of a request, all filters' together.
     pub attributes: usize,
-    /// Lines of log a second.
+    /// Lines of log a second, of all instances.
     pub log_lines: u32,
     /// Calls that one call may make to the host.
     pub host_calls: u32,

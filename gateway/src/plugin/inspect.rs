@@ -58,6 +58,7 @@ impl Runtime {
             recycle: Recycle { uses: 1, age: None, memory_bytes: None },
             grants: Arc::default(),
             is_shadow: true,
+            log_rate: Arc::default(),
         };
         let text = Instance::schema(&declaration, &self.worker_gate()).await;
         let text = text.map_err(|failure: Failure| format!("fails when it is asked for its schema: it {failure}"))?;

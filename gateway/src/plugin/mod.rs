@@ -24,7 +24,7 @@
 //! body_hooks   its calls that see bodies: whole, or piece by piece in a `transform`
 //! budget       guest CPU time of a call, and `gate` for those that run long
 //! host         the imports a guest may call
-//! metrics      the numbers that guests write, over all workers
+//! metrics      the numbers that guests write, over all workers; `log_rate` bounds their lines of log
 //! failure      what can go wrong, by kind
 //! stats        what was called, and how it went
 //! ```
@@ -64,6 +64,7 @@ mod budget;
 mod gate;
 mod host;
 mod metrics;
+mod log_rate;
 mod failure;
 mod stats;
 mod buckets;
@@ -92,6 +93,7 @@ pub use inspect::Inspection;
 pub use lane::{Lane, Side, TrialSide};
 pub use lease::{Lease, Parked};
 pub use library::{Library, LibraryError};
+pub use log_rate::LogRate;
 pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use outline::Outline;
 pub use pool::Pool;

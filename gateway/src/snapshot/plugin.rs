@@ -66,6 +66,7 @@ impl Settings {
             recycle: recycle.clone(),
             grants: if is_shadow { Arc::new(Grants::for_shadow(grants)) } else { grants.clone() },
             is_shadow,
+            log_rate: Arc::default(),
         }
     }
 

@@ -1,10 +1,12 @@
 //! `log`: a guest's lines in the gateway's log, so many a second.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::State;
 use crate::plugin::bindings::witgate::plugin::log;
+use crate::plugin::declaration::Declaration;
+use crate::plugin::log_rate::LogRate;
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
@@ -14,50 +16,35 @@ impl log::Host for State {
     }
 }
 
-/// Writes a guest's lines to the gateway's log, so many a second (`limits.log_lines`).
+/// Writes a guest's lines to the gateway's log.
 pub(super) struct LogPort {
     plugin: Arc<str>,
     lines_max: u32,
-    lines: u32,
-    dropped: u64,
-    since: Option<Instant>,
+    rate: Arc<LogRate>,
 }
 
 impl LogPort {
-    pub(super) fn new(plugin: Arc<str>, lines_max: u32) -> Self {
-        Self { plugin, lines_max, lines: 0, dropped: 0, since: None }
+    pub(super) fn new(declaration: &Declaration) -> Self {
+        let Declaration { name, limits, log_rate, .. } = declaration;
+        Self { plugin: name.clone(), lines_max: limits.log_lines, rate: log_rate.clone() }
     }
 
-    fn write(&mut self, level: log::Level, message: &str) {
-        if !self.admit() {
+    fn write(&self, level: log::Level, message: &str) {
+        let plugin = self.plugin.as_ref();
+        let (is_admitted, dropped) = self.rate.take(self.lines_max, Instant::now());
+        if dropped > 0 {
+            tracing::warn!(plugin, lines = dropped, "log lines of a plugin were dropped");
+        }
+        if !is_admitted {
             return;
         }
         let line: String = message.chars().take(LOG_LINE_CHARS_MAX).flat_map(visible).collect();
-        let plugin = self.plugin.as_ref();
         match level {
             log::Level::Error => tracing::error!(target: "witgate::guest", plugin, "{line}"),
             log::Level::Warn => tracing::warn!(target: "witgate::guest", plugin, "{line}"),
             log::Level::Info => tracing::info!(target: "witgate::guest", plugin, "{line}"),
             log::Level::Debug => tracing::debug!(target: "witgate::guest", plugin, "{line}"),
         }
-    }
-
-    fn admit(&mut self) -> bool {
-        if self.since.is_none_or(|since| since.elapsed() >= LOG_WINDOW) {
-            if self.dropped > 0 {
-                tracing::warn!(
-                    plugin = self.plugin.as_ref(),
-                    lines = self.dropped,
-                    "log lines of a plugin were dropped"
-                );
-            }
-            (self.since, self.lines, self.dropped) = (Some(Instant::now()), 0, 0);
-        }
-        self.lines += 1;
-        if self.lines > self.lines_max {
-            self.dropped += 1;
-        }
-        self.lines <= self.lines_max
     }
 }
 
@@ -68,4 +55,3 @@ fn visible(c: char) -> impl Iterator<Item = char> {
 }
 
 const LOG_LINE_CHARS_MAX: usize = 4096;
-const LOG_WINDOW: Duration = Duration::from_secs(1);

@@ -65,7 +65,7 @@ impl State {
             budget,
             memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
-            log: LogPort::new(name.clone(), limits.log_lines),
+            log: LogPort::new(declaration),
             metrics: MetricsPort::new(declaration, gate.metrics.clone()),
             http: grants.http.is_some().then(|| HttpPort::new(gate.outbound.clone(), limits)),
             plugin: name.clone(),
