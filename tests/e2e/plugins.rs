@@ -241,3 +241,29 @@ fn files_in(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.map(|path| if path.is_dir() { files_in(&path) } else { 1 }).sum()
 }
+
+/// At each limit a plugin serves, and one beyond it does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_as_large_as_it_says() {
+    let attributes = |count: usize| {
+        let deeds: Vec<_> = (0..count).map(|number| format!("{{ set-attribute: [a{number}, x] }}")).collect();
+        format!("{{ request: [{}] }}", deeds.join(", "))
+    };
+    let reply = |bytes: usize| format!("{{ request: [{{ reply: {{ status: 200, body: {bytes} }} }}] }}");
+    let log = |bytes: usize| format!("{{ request: [{{ log: {bytes} }}] }}");
+    let origin = Upstream::echo().await;
+    for (limits, within, beyond) in [
+        ("limits: { attributes: 3 }", attributes(3), attributes(4)),
+        ("limits: { reply: 1KiB }", reply(1024), reply(1025)),
+        ("limits: { host_bytes: 64KiB }", log(60 << 10), log(70 << 10)),
+    ] {
+        for (config, status) in [(within, 200), (beyond, 500)] {
+            let gateway = beside(&origin, "puppet", limits, &config).await;
+            let mut client = gateway.client().await;
+            for _ in 0..2 {
+                assert_eq!(client.get("/guest").await.status, status, "{limits} {config:.60}");
+                assert_eq!(client.get("/").await.status, 200);
+            }
+        }
+    }
+}

@@ -61,6 +61,7 @@ impl Bench {
             body_bytes: 1 << 20,
             restarts: 1000,
             reply_bytes: 1 << 20,
+            host_bytes: 4 << 20,
             log_lines: 100,
             outbound_calls: 16,
             host_calls: 1000,

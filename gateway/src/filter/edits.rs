@@ -7,10 +7,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::exchange::{Exchange, Forwarding, Reply};
 use crate::message::{is_framing, path};
-use crate::plugin::{Failure, types};
+use crate::plugin::{Failure, Limits, types};
 
 /// Changes the request as a guest said.
-pub(super) fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit) -> Result<(), Failure> {
+pub(super) fn apply_to_request(
+    exchange: &mut Exchange,
+    edit: types::RequestEdit,
+    limits: &Limits,
+) -> Result<(), Failure> {
     use types::RequestEdit as Edit;
     match edit {
         Edit::SetHeader(header) => set(&mut exchange.headers, header)?,
@@ -32,7 +36,7 @@ pub(super) fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit
             let host = authority(&wanted)?;
             exchange.headers.insert(HOST, host);
         }
-        Edit::SetAttribute(attribute) => set_attribute(exchange, attribute)?,
+        Edit::SetAttribute(attribute) => set_attribute(exchange, attribute, limits)?,
         Edit::SelectUpstream(name) => exchange.forwarding = Forwarding::Upstream(name.into_boxed_str()),
         Edit::Keep(bytes) => exchange.keep(kept(bytes)?),
     }
@@ -40,7 +44,11 @@ pub(super) fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit
 }
 
 /// Changes the response as a guest said.
-pub(super) fn apply_to_response(exchange: &mut Exchange, edit: types::ResponseEdit) -> Result<(), Failure> {
+pub(super) fn apply_to_response(
+    exchange: &mut Exchange,
+    edit: types::ResponseEdit,
+    limits: &Limits,
+) -> Result<(), Failure> {
     use types::ResponseEdit as Edit;
     match edit {
         Edit::SetHeader(header) => set(&mut exchange.response.headers, header),
@@ -53,7 +61,7 @@ pub(super) fn apply_to_response(exchange: &mut Exchange, edit: types::ResponseEd
             exchange.response.status = final_status(status)?;
             Ok(())
         }
-        Edit::SetAttribute(attribute) => set_attribute(exchange, attribute),
+        Edit::SetAttribute(attribute) => set_attribute(exchange, attribute, limits),
     }
 }
 
@@ -75,10 +83,10 @@ fn append(headers: &mut HeaderMap, (name, value): types::Header) -> Result<(), F
     headers.try_append(name, value).map(drop).map_err(|_| too_many_fields())
 }
 
-fn set_attribute(exchange: &mut Exchange, (name, value): (String, String)) -> Result<(), Failure> {
+fn set_attribute(exchange: &mut Exchange, (name, value): (String, String), limits: &Limits) -> Result<(), Failure> {
     at_most("bytes of an attribute", name.len() + value.len(), ATTRIBUTE_BYTES_MAX)?;
     exchange.set_attribute(name.into_boxed_str(), value.into_boxed_str());
-    at_most("attributes of a request", exchange.attributes.len(), ATTRIBUTES_MAX)
+    at_most("limits.attributes", exchange.attributes.len(), limits.attributes)
 }
 
 /// What a guest hands to its response hook, if it is not too much.
@@ -87,8 +95,9 @@ pub(super) fn kept(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// A guest's answer as one that can be sent.
-pub(super) fn reply(answer: types::Reply) -> Result<Reply, Failure> {
+/// A guest's answer as one that can be sent. `bytes_max` is for its body (`limits.reply`).
+pub(super) fn reply(answer: types::Reply, bytes_max: usize) -> Result<Reply, Failure> {
+    at_most("limits.reply", answer.body.len(), bytes_max)?;
     let mut headers = HeaderMap::with_capacity(answer.headers.len().min(FIELDS_MAX));
     for header in answer.headers {
         // Its length is the body's; whatever the guest thinks it is.
@@ -157,7 +166,6 @@ fn too_many_fields() -> Failure {
 }
 
 const KEPT_BYTES_MAX: usize = 4 << 10;
-const ATTRIBUTES_MAX: usize = 64;
 const ATTRIBUTE_BYTES_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 256;
 /// As large as a listener lets the whole head of a request be, unless it says otherwise.

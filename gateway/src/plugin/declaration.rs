@@ -48,8 +48,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Instances of one worker that are made in a second in the place of failed ones.
     pub restarts: u32,
-    /// Bytes that one call may hand to the host: edits, reply, log lines.
+    /// The body of a reply.
     pub reply_bytes: usize,
+    /// Bytes that the guest may hand to the host in one call: edits, reply, log lines, what it stores.
+    pub host_bytes: usize,
     /// Elements of one table.
     pub table_elements: usize,
     /// Attributes of a request, all filters' together.

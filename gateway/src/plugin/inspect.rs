@@ -76,6 +76,7 @@ const LIMITS: Limits = Limits {
     body_bytes: 0,
     restarts: 0,
     reply_bytes: 1 << 20,
+    host_bytes: 4 << 20,
     table_elements: 20_000,
     attributes: 0,
     log_lines: 100,

@@ -209,7 +209,7 @@ async fn instantiate(
     let state = State::new(declaration, budget, gate);
     let mut store = Store::new(version.instance_pre.engine(), state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(limits.reply_bytes);
+    store.set_hostcall_fuel(limits.host_bytes);
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));
     let bounds = Bounds::of(limits);
     let setting_up = bounds.for_setup();

@@ -220,6 +220,7 @@ fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> S
             body_bytes: limits.body.in_memory(),
             restarts: limits.restarts,
             reply_bytes: limits.reply.in_memory(),
+            host_bytes: limits.host_bytes.in_memory(),
             log_lines: limits.log_lines,
             host_calls: limits.host_calls,
             outbound_calls: limits.outbound_calls,

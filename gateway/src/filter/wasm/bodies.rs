@@ -69,17 +69,18 @@ impl PluginFilter {
             Err(error) => return self.uncollected(error, exchange),
         };
         let verdict = self.call_whole_request(exchange, side, &whole).await;
+        let limits = &attachment.declaration.limits;
         let carry_out = |exchange: &mut Exchange| match verdict? {
             WholeRequestVerdict::Next((edits, replaced)) => {
                 let untouched = had_none && replaced.is_none();
                 replace(&mut whole, replaced, &mut exchange.headers);
-                edits.into_iter().try_for_each(|edit| edits::apply_to_request(exchange, edit))?;
+                edits.into_iter().try_for_each(|edit| edits::apply_to_request(exchange, edit, limits))?;
                 if !untouched {
                     exchange.request_body = whole.send_on(&mut exchange.headers);
                 }
                 Ok(Verdict::Next)
             }
-            WholeRequestVerdict::Respond(answer) => edits::reply(answer).map(Verdict::Respond),
+            WholeRequestVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
         };
         carry_out(exchange).map_err(|failure| self.failure(failure))
     }
@@ -112,14 +113,15 @@ impl PluginFilter {
         let mut whole =
             collected.map_err(|error| FilterError::ResponseBody { filter: self.name().to_owned(), error })?;
         let verdict = self.call_whole_response(exchange, side, &whole).await;
+        let limits = &attachment.declaration.limits;
         let carry_out = |exchange: &mut Exchange| match verdict? {
             WholeResponseVerdict::Next((edits, replaced)) => {
                 replace(&mut whole, replaced, &mut exchange.response.headers);
-                edits.into_iter().try_for_each(|edit| edits::apply_to_response(exchange, edit))?;
+                edits.into_iter().try_for_each(|edit| edits::apply_to_response(exchange, edit, limits))?;
                 exchange.response_body = whole.send_on(&mut exchange.response.headers);
                 Ok(Verdict::Next)
             }
-            WholeResponseVerdict::Respond(answer) => edits::reply(answer).map(Verdict::Respond),
+            WholeResponseVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
         };
         carry_out(exchange).map_err(|failure| self.failure(failure))
     }
@@ -159,7 +161,7 @@ impl PluginFilter {
         // What comes of it is not known yet, and so goes in chunks.
         exchange.headers.remove(CONTENT_LENGTH);
         let body = mem::take(&mut exchange.request_body);
-        exchange.request_body = Transformed::around(body, transform, direction, self.source(exchange));
+        exchange.request_body = Transformed::around(body, transform, direction, self.source(exchange, side));
         Ok(())
     }
 
@@ -175,7 +177,7 @@ impl PluginFilter {
         let Some(transform) = opened else { return Ok(()) };
         exchange.response.headers.remove(CONTENT_LENGTH);
         let body = mem::take(&mut exchange.response_body);
-        exchange.response_body = Transformed::around(body, transform, Direction::Down, self.source(exchange));
+        exchange.response_body = Transformed::around(body, transform, Direction::Down, self.source(exchange, side));
         Ok(())
     }
 
@@ -188,8 +190,13 @@ impl PluginFilter {
         }
     }
 
-    fn source(&self, exchange: &Exchange) -> Source {
-        Source { plugin: self.name.clone(), route: exchange.route.clone(), request_id: exchange.request_id.clone() }
+    fn source(&self, exchange: &Exchange, side: &Side) -> Source {
+        Source {
+            plugin: self.name.clone(),
+            route: exchange.route.clone(),
+            request_id: exchange.request_id.clone(),
+            reply_bytes_max: side.pool.declaration().limits.reply_bytes,
+        }
     }
 
     fn failure(&self, failure: Failure) -> FilterError {

@@ -128,12 +128,13 @@ impl PluginFilter {
         if let Some(shadow) = shadow {
             shadow.compare_request(&verdict, exchange);
         }
+        let limits = &attachment.declaration.limits;
         match verdict {
             types::RequestVerdict::Next(edits) => {
-                edits.into_iter().try_for_each(|edit| edits::apply_to_request(exchange, edit))?;
+                edits.into_iter().try_for_each(|edit| edits::apply_to_request(exchange, edit, limits))?;
                 Ok(Verdict::Next)
             }
-            types::RequestVerdict::Respond(answer) => edits::reply(answer).map(Verdict::Respond),
+            types::RequestVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
         }
     }
 
@@ -155,12 +156,13 @@ impl PluginFilter {
         if let Some(shadow) = shadow {
             shadow.compare_response(&verdict, exchange);
         }
+        let limits = &attachment.declaration.limits;
         match verdict {
             types::ResponseVerdict::Next(edits) => {
-                edits.into_iter().try_for_each(|edit| edits::apply_to_response(exchange, edit))?;
+                edits.into_iter().try_for_each(|edit| edits::apply_to_response(exchange, edit, limits))?;
                 Ok(Verdict::Next)
             }
-            types::ResponseVerdict::Respond(answer) => edits::reply(answer).map(Verdict::Respond),
+            types::ResponseVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
         }
     }
 

@@ -35,11 +35,13 @@ pub(super) enum Direction {
     Down,
 }
 
-/// Whose transform it is, for the log.
+/// Whose transform it is.
 pub(super) struct Source {
     pub(super) plugin: Arc<str>,
     pub(super) route: Arc<str>,
     pub(super) request_id: HeaderValue,
+    /// For the body of an answer in the message's place.
+    pub(super) reply_bytes_max: usize,
 }
 
 enum State {
@@ -179,10 +181,10 @@ impl Direction {
     fn tell(&self, broken: Broken, source: &Source) -> BodyError {
         let why = match broken {
             Broken::Body(error) => return error,
-            Broken::Abort(answer) => edits::reply(answer),
+            Broken::Abort(answer) => edits::reply(answer, source.reply_bytes_max),
             Broken::Failure(failure) => Err(failure),
         };
-        let Source { plugin, route, request_id } = source;
+        let Source { plugin, route, request_id, .. } = source;
         let (plugin, route, request_id) = (&**plugin, &**route, request_id.to_str().unwrap_or_default());
         let body = if matches!(self, Self::Up { .. }) { "request" } else { "response" };
         match &why {
