@@ -101,7 +101,7 @@ async fn a_response_that_is_broken_off_has_no_clean_end() {
     ] {
         let mut origin = Upstream::manual().await;
         let filter = format!("config: {{ in: response, {act}, may_fail_open: true }}, on_error: open");
-        let gateway = editing(&origin, "limits: { deadline: 50ms, memory: 32MiB }", &filter).await;
+        let gateway = editing(&origin, "limits: { deadline: 50ms, memory: 32MiB, host_bytes: 1MiB }", &filter).await;
         let (mut client, mut exchange) = begun(&gateway, &mut origin).await;
         exchange.send(format!("{PIECE}{END}")).await;
         client.rest().await.expect_err(act);
