@@ -133,8 +133,9 @@ const TARGET: &str = "wasm32-wasip2";
 /// `[profile.plugin]` in the workspace's `Cargo.toml`.
 const PROFILE: &str = "plugin";
 
-/// Rust's default stack of 1 MiB lies first in the memory of a component, and makes a fresh instance three times as dear.
-const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536";
+/// Rust's default stack of 1 MiB lies first in the memory of a component, and makes a fresh instance three times as dear. Vector
+/// instructions are in every engine of components, and loops over bodies are several times faster with them.
+const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536\x1f-Ctarget-feature=+simd128";
 
 /// Prefixes of variables that steer a build. Those that say where cargo lives, how it reaches the network, and how many jobs
 /// it may run (`CARGO_HOME`, `CARGO_NET_*`, `CARGO_REGISTRIES_*`, `CARGO_MAKEFLAGS` …) stay.
