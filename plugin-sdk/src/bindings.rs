@@ -20,6 +20,16 @@ pub mod lifecycle {
     });
 }
 
+pub mod describe {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-describe",
+        pub_export_macro: true,
+        export_macro_name: "export_describe",
+        default_bindings_module: "witgate_plugin::bindings::describe",
+    });
+}
+
 pub mod request_hook {
     wit_bindgen::generate!({
         path: "../wit",

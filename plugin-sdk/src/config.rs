@@ -1,6 +1,7 @@
 //! Types for the fields of a [`Plugin::Config`](crate::Plugin::Config) that check themselves while they are decoded, so that the error
 //! names the key without a line of code in the plugin.
 
+mod schema;
 mod template;
 
 use std::fmt;
@@ -12,7 +13,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor, value::SeqA
 pub use template::{Piece, Template};
 
 /// The configuration of a plugin that has nothing to configure: no `config` or an empty one; any key is an error.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 

@@ -124,13 +124,13 @@ mod exports {
     use std::sync::Once;
 
     use crate::bindings::{
-        lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
+        describe, lifecycle, request_body, request_hook, response_body, response_hook, whole_request, whole_response,
     };
     use crate::wire::{
         End, RequestHead, RequestVerdict, ResponseHead, ResponseVerdict, Step, WholeRequestVerdict,
         WholeResponseVerdict,
     };
-    use crate::{Exported, Transform};
+    use crate::{Described, Exported, Transform};
 
     /// A transform behind the handle that the gateway holds.
     pub struct Running(RefCell<Box<dyn Transform>>);
@@ -143,6 +143,13 @@ mod exports {
 
         fn release(attachment: u32) {
             super::release::<P>(attachment);
+        }
+    }
+
+    impl<P: Described> describe::exports::witgate::plugin::describe::Guest for P {
+        fn schema() -> String {
+            log_panics();
+            P::schema()
         }
     }
 
@@ -216,8 +223,8 @@ mod exports {
         }
     }
 
-    /// A panic aborts the instance, and the gateway sees only a trap: this line is all that tells why. `configure` is the first
-    /// call of every instance, so nothing runs before it.
+    /// A panic aborts the instance, and the gateway sees only a trap: this line is all that tells why. `configure` or
+    /// `schema` is the first call of every instance, so nothing runs before it.
     fn log_panics() {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| std::panic::set_hook(Box::new(|panic| crate::log::error(&panic.to_string()))));

@@ -4,11 +4,12 @@
 //!
 //! ```
 //! use serde::Deserialize;
-//! use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin};
+//! use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin, schemars};
 //!
-//! #[derive(Deserialize)]
+//! #[derive(Deserialize, schemars::JsonSchema)]
 //! #[serde(deny_unknown_fields)]
 //! struct Config {
+//!     /// What upstreams see in `x-stamp`.
 //!     value: String,
 //! }
 //!
@@ -29,7 +30,7 @@
 //!     }
 //! }
 //!
-//! export_plugin!(Stamp: request);
+//! export_plugin!(Stamp: describe, request);
 //!
 //! // A test runs natively: no wasm, no gateway.
 //! use witgate_plugin::test::{Harness, TestRequest, json};
@@ -102,10 +103,13 @@ pub mod test;
 pub use body::{Body, End, Step, Transform};
 pub use error::Error;
 pub use headers::HeaderEdits;
-pub use plugin::{Exported, Hooks, Plugin};
+pub use plugin::{Described, Exported, Hooks, Plugin};
 pub use reply::{Reply, Verdict};
 pub use request::Request;
 pub use response::{Origin, Response};
+/// The crate that makes JSON Schemas, so that a plugin need not depend on it: its derive macro wants it in scope, hence
+/// `use witgate_plugin::schemars` and then `#[derive(schemars::JsonSchema)]`.
+pub use schemars;
 pub use setup::{Attribute, Param, Part, RequestHeader, ResponseHeader, Setup};
 
 /// The READMEs' plugins compile.

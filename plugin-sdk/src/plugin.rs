@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
+use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 
 use crate::glue::Attachments;
@@ -23,7 +24,9 @@ use crate::{Body, Error, Request, Response, Setup, Transform, Verdict};
 /// [`Setup::may_fail_open`] and the configuration both allow it; the next request gets a fresh instance.
 pub trait Plugin: Sized + 'static {
     /// The configuration, decoded from the `config` of the attachment. Derive it with `#[serde(deny_unknown_fields)]`, so that
-    /// a misspelt key is an error that the operator sees, and see [`config`](crate::config) for fields that check themselves; take [`NoConfig`](crate::config::NoConfig) when there is nothing to configure.
+    /// a misspelt key is an error that the operator sees, and with [`JsonSchema`], so that its schema can travel in the component:
+    /// see `describe` of [`export_plugin!`](crate::export_plugin). [`config`](crate::config) has types of fields that check themselves;
+    /// take [`NoConfig`](crate::config::NoConfig) when there is nothing to configure.
     type Config: DeserializeOwned;
 
     /// Make ready for one attachment: check the configuration, compute in advance what hooks need, and ask `setup` for the
@@ -147,14 +150,36 @@ pub trait Exported: Plugin {
     fn attachments() -> &'static LocalKey<RefCell<Attachments<Self>>>;
 }
 
+/// A plugin that tells what configuration it takes: one whose `export_plugin!` lists `describe`, and so whose configuration
+/// has a JSON Schema. Implemented for all of them.
+pub trait Described: Plugin {
+    /// The JSON Schema (draft 2020-12) of [`Plugin::Config`], as text. Doc comments of the configuration's types and fields
+    /// are its descriptions.
+    fn schema() -> String;
+}
+
+impl<P: Plugin> Described for P
+where
+    P::Config: JsonSchema,
+{
+    fn schema() -> String {
+        schema_for!(P::Config).to_value().to_string()
+    }
+}
+
 /// Export a plugin, and those of its hooks that are listed.
 ///
 /// Only a hook that is listed runs, and only for it does a request pay: a component that does not export the response
 /// hook is never called for a response, and one that exports no body hook can neither read nor delay a body. Invoke it
 /// once in a crate, at its top level.
 ///
+/// `describe` is no hook: it lets the component carry the JSON Schema of its configuration, so that the gateway finds every
+/// fault of a configuration, and its place, before the plugin sees any of it. It needs a configuration that derives
+/// [`JsonSchema`]; where it is not listed nothing of that is in the component.
+///
 /// | name | runs |
 /// |---|---|
+/// | `describe` | nothing: the component tells the schema of [`Plugin::Config`] |
 /// | `request` | [`Plugin::on_request`] |
 /// | `response` | [`Plugin::on_response`] |
 /// | `request_body` | [`Plugin::on_request_body`] |
@@ -173,7 +198,7 @@ pub trait Exported: Plugin {
 ///     }
 /// }
 ///
-/// witgate_plugin::export_plugin!(Quiet: request, response);
+/// witgate_plugin::export_plugin!(Quiet: describe, request, response);
 /// ```
 ///
 /// Any other name is refused when it is compiled:
@@ -223,6 +248,7 @@ macro_rules! export_plugin {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __hook {
+    ($hooks:ident describe) => {};
     ($hooks:ident request) => {
         $hooks.request = true
     };
@@ -245,7 +271,7 @@ macro_rules! __hook {
         compile_error!(concat!(
             "no hook is called `",
             stringify!($other),
-            "`; there are `request`, `response`, `request_body`, `response_body`, `whole_request` and `whole_response`"
+            "`; there are `describe`, `request`, `response`, `request_body`, `response_body`, `whole_request` and `whole_response`"
         ))
     };
 }
@@ -253,6 +279,9 @@ macro_rules! __hook {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
+    ($plugin:ident describe) => {
+        $crate::bindings::describe::export_describe!($plugin with_types_in $crate::bindings::describe);
+    };
     ($plugin:ident request) => {
         $crate::bindings::request_hook::export_request_hook!($plugin with_types_in $crate::bindings::request_hook);
     };

@@ -25,6 +25,7 @@ mod proxying;
 mod refused;
 mod reload;
 mod routing;
+mod schemas;
 mod sources;
 mod swaps;
 mod timeouts;

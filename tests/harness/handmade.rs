@@ -18,6 +18,7 @@ pub struct Handmade {
     bodies: Vec<(&'static str, String)>,
     world: String,
     packages: String,
+    schema: Option<String>,
 }
 
 impl Handmade {
@@ -47,6 +48,26 @@ impl Handmade {
         self
     }
 
+    /// It exports `describe`, and tells this schema, by these instructions if any are given in the place of an address.
+    #[must_use]
+    pub fn describes(mut self, schema: &str, instructions: &str) -> Handmade {
+        let escaped: String = schema.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        // The result is the address and the length of the text, which lies behind everything else.
+        let (text_at, result_at) = (131_072_u32, 2048_u32);
+        let result: String = [text_at, u32::try_from(schema.len()).expect("a text that fits a memory")]
+            .into_iter()
+            .flat_map(u32::to_le_bytes)
+            .map(|byte| format!("\\{byte:02x}"))
+            .collect();
+        self = self
+            .field(&format!("(data (i32.const {result_at}) \"{result}\") (data (i32.const {text_at}) \"{escaped}\")"));
+        let pages = 3 + schema.len() / 65_536;
+        let instructions =
+            if instructions.is_empty() { format!("(i32.const {result_at})") } else { instructions.to_owned() };
+        self.schema = Some(instructions);
+        self.pages(&pages.to_string())
+    }
+
     /// Pages in place of the two that the memory begins with, and the most that it may have.
     #[must_use]
     pub fn pages(mut self, pages: &str) -> Handmade {
@@ -72,7 +93,9 @@ impl Handmade {
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
         let mut resolve = Resolve::default();
         resolve.push_path(wit).expect("the contract is valid WIT");
-        let world = format!("package test:handmade;\nworld guest {{\n{}{EXPORTS}}}\n{}", self.world, self.packages);
+        let describe = self.schema.as_ref().map_or("", |_| "export witgate:plugin/describe@0.1.0;\n");
+        let world =
+            format!("package test:handmade;\nworld guest {{\n{}{EXPORTS}{describe}}}\n{}", self.world, self.packages);
         let package = resolve.push_str("handmade.wit", &world).unwrap_or_else(|error| panic!("{error:?}\n{world}"));
         let world = resolve.select_world(&[package], Some("guest")).expect("the package has one world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module takes a section");
@@ -94,6 +117,8 @@ impl Handmade {
                 .or(BODIES.iter().find(|(known, _)| *known == function).map(|(_, body)| *body))
         };
         let mut text = SKELETON.replace("<fields>", &self.fields);
+        let schema = self.schema.as_ref().map(|schema| SCHEMA.replace("<schema>", schema)).unwrap_or_default();
+        text = text.replace("<describe>", &schema);
         text = text.replace("<pages>", self.memory.as_deref().unwrap_or("2"));
         for (function, _) in BODIES {
             text = text.replace(&format!("<{function}>"), body(function).unwrap_or_default());
@@ -135,7 +160,10 @@ const SKELETON: &str = r#"(module
   (param $origin i32) (param $has_values i32) (param $values i32) (param $values_count i32) (param $has_kept i32)
   (param $kept i32) (param $kept_bytes i32) (result i32) <on-response>)
 (func (export "cabi_post_witgate:plugin/response-hook@0.1.0#on-response") (param $result i32) <responded>)
+<describe>
 )"#;
+
+const SCHEMA: &str = r#"(func (export "witgate:plugin/describe@0.1.0#schema") (result i32) <schema>)"#;
 
 const EXPORTS: &str = "\
 export witgate:plugin/lifecycle@0.1.0;

@@ -1,11 +1,13 @@
 //! A first plugin: greets the upstream and the client by name.
 
 use serde::Deserialize;
-use witgate_plugin::{Error, Plugin, Request, RequestHeader, Response, Setup, Verdict, export_plugin};
+use witgate_plugin::{Error, Plugin, Request, RequestHeader, Response, Setup, Verdict, export_plugin, schemars};
 
-#[derive(Deserialize)]
+/// How the plugin greets.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
+    /// Stands before the name, such as `Hello`.
     greeting: String,
 }
 
@@ -40,7 +42,7 @@ impl Plugin for Greeter {
     }
 }
 
-export_plugin!(Greeter: request, response);
+export_plugin!(Greeter: describe, request, response);
 
 #[cfg(test)]
 mod tests {

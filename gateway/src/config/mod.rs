@@ -47,4 +47,5 @@ pub use self::load::{FILE_BYTES_MAX, Loaded, load, load_text, quick};
 pub use self::model::Config;
 pub use self::path::At;
 pub use self::schema::schema;
+pub(crate) use self::suggest::{did_you_mean, nearest};
 pub use self::table::{TableEntries, TableError, load_table};

@@ -1,7 +1,7 @@
 //! "Did you mean …?": the name that somebody probably had in mind.
 
 /// The candidate that is nearest to `name`, if one is near: about one wrong letter in three, counted by `strsim`; of equals, the first.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
@@ -20,7 +20,7 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 /// What is longer than any name may be is no misspelt name.
 const NAME_BYTES_MAX: usize = 128;
 
-pub(super) fn did_you_mean(name: &str) -> String {
+pub(crate) fn did_you_mean(name: &str) -> String {
     format!("did you mean `{name}`?")
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmtime::component::ResourceTableError;
 
 use super::digest::Digest;
+use super::schema::SchemaError;
 use super::source::{PublicKeyError, SourceError};
 
 /// A call that gave no verdict. The instance it ran on is gone.
@@ -115,6 +116,14 @@ pub enum LoadError {
     CodeTooLarge { max_bytes: u64 },
     #[error("does not fit this gateway: {0}")]
     World(String),
+    #[error(
+        "only `witgate dev` builds what `cargo:` names: make the component with `witgate plugin build --release`, and write `file:PATH`"
+    )]
+    Unbuilt,
+    #[error("fails when it is asked for its config schema: it {0}")]
+    Describe(Failure),
+    #[error("tells a config schema that {0}")]
+    Schema(#[from] SchemaError),
     #[error("the compiled code cannot be kept in {path}: {error}")]
     Cache { path: String, error: std::io::Error },
 }
@@ -131,6 +140,7 @@ impl LoadError {
         matches!(
             self,
             Self::UnknownBuiltin { .. }
+                | Self::Unbuilt
                 | Self::Digest { .. }
                 | Self::Unproved { .. }
                 | Self::Signature { .. }

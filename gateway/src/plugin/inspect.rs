@@ -1,15 +1,10 @@
 //! Looking at a component without serving it: what it is, what it may do, and what configuration it takes.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use serde_json::Value;
 
-use super::declaration::{Declaration, Isolation, Limits, Recycle};
 use super::engine::Runtime;
-use super::failure::{Failure, LoadError};
+use super::failure::LoadError;
 use super::fetch::Delivery;
-use super::instance::Instance;
 use super::outline::Outline;
 use super::version::Version;
 
@@ -37,52 +32,16 @@ impl Runtime {
         let mut schema = None;
         if outline.faults.is_empty() {
             match Version::fit(self, &compiled, delivery.digest) {
-                Ok(version) if outline.is_described => match self.ask_for_schema(Arc::new(version)).await {
-                    Ok(told) => schema = Some(told),
-                    Err(fault) => outline.faults.push(fault),
+                Ok(version) => match version.described(self).await {
+                    Ok(version) => schema = version.schema().map(|schema| schema.value().clone()),
+                    Err(error) => outline.faults.push(error.to_string()),
                 },
-                Ok(_) => {}
                 Err(LoadError::World(fault)) => outline.faults.push(fault),
                 Err(error) => return Err(error),
             }
         }
         Ok(Inspection { outline, memory_bytes, schema })
     }
-
-    async fn ask_for_schema(&self, version: Arc<Version>) -> Result<Value, String> {
-        let declaration = Declaration {
-            name: "inspected".into(),
-            version,
-            isolation: Isolation::Fresh,
-            limits: LIMITS,
-            recycle: Recycle { uses: 1, age: None, memory_bytes: None },
-            grants: Arc::default(),
-            is_shadow: true,
-            log_rate: Arc::default(),
-        };
-        let text = Instance::schema(&declaration, &self.worker_gate()).await;
-        let text = text.map_err(|failure: Failure| format!("fails when it is asked for its schema: it {failure}"))?;
-        serde_json::from_str(&text).map_err(|error| format!("tells a schema that is not JSON: {error}"))
-    }
 }
 
-/// For the one call.
-const LIMITS: Limits = Limits {
-    memory_bytes: 64 << 20,
-    deadline: Duration::from_millis(250),
-    timeout: Duration::from_secs(5),
-    instances: 1,
-    parked: 0,
-    body_bytes: 0,
-    restarts: 0,
-    reply_bytes: 1 << 20,
-    host_bytes: 4 << 20,
-    table_elements: 20_000,
-    attributes: 0,
-    log_lines: 100,
-    host_calls: 1000,
-    outbound_calls: 0,
-    handles: 1024,
-    metrics: 0,
-};
 const WASM_PAGE_BYTES: u64 = 64 << 10;

@@ -13,6 +13,7 @@
 //! engine       engine, linker, compiler: what all plugins of a process share
 //! contract     the versions of the WIT package that are spoken here, and what each interface needs
 //! version      compiled component -> checked exports (`outline`): which hooks, which rights
+//! describe     asks it what configuration it takes: a `schema`, which is read with care
 //! inspect      what can be told of a component without serving it
 //! grants       what of the configuration its guests may use
 //! declaration  a version under a name, with limits: what configurations declare as a plugin
@@ -44,6 +45,8 @@ mod contract;
 mod outline;
 mod rights;
 mod version;
+mod describe;
+mod schema;
 mod inspect;
 mod grants;
 mod declaration;
@@ -98,6 +101,7 @@ pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use outline::Outline;
 pub use pool::Pool;
 pub use rights::{Capability, Rights};
+pub use schema::{Schema, SchemaError, SchemaFault, SchemaStep};
 pub use setup::{Setup, Want};
 pub use source::{Proof, PublicKey, PublicKeyError, Source, SourceError};
 pub use stats::{Comparison, HookTotals, InstanceState, Outcome, Registry, Stats, Totals};

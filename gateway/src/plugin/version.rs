@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use wasmtime::component::{Component, InstancePre};
 
@@ -14,13 +15,17 @@ use super::failure::LoadError;
 use super::host::State;
 use super::outline::Outline;
 use super::rights::Rights;
+use super::schema::Schema;
 
 /// One compiled component. Declarations and snapshots share it.
+#[derive(Clone)]
 pub struct Version {
     digest: Digest,
     pub(super) instance_pre: InstancePre<State>,
     pub(super) exports: Exports,
     rights: Rights,
+    /// What configuration it takes, if it tells.
+    schema: Option<Arc<Schema>>,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
     /// Whether it exports a hook that sees bodies of requests, or of responses.
@@ -57,6 +62,7 @@ impl Hook {
 }
 
 /// Where the exports stand in the component, so that instances need no look-up by name.
+#[derive(Clone)]
 pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
     pub(super) describe: Option<describe::GuestIndices>,
@@ -69,16 +75,17 @@ pub(super) struct Exports {
 }
 
 impl Version {
-    /// Compiles the component, or finds its code in the cache, and checks that it fits. `digest` is the component's.
+    /// Compiles the component, or finds its code in the cache, checks that it fits, and asks for its schema if it tells one.
+    /// `digest` is the component's.
     ///
     /// # Errors
     /// Any [`LoadError`] but those about sources.
     pub async fn load(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Self, LoadError> {
         let compiled = Self::compile(runtime, component, digest).await?;
-        Self::fit(runtime, &compiled, digest)
+        Self::fit(runtime, &compiled, digest)?.described(runtime).await
     }
 
-    /// The first half of [`Self::load`].
+    /// The first part of [`Self::load`].
     pub(super) async fn compile(runtime: &Runtime, component: &[u8], digest: Digest) -> Result<Component, LoadError> {
         if !component.starts_with(b"\0asm") {
             return Err(LoadError::NotAComponent(
@@ -93,7 +100,7 @@ impl Version {
         runtime.compiler.compile(&runtime.engine, component, digest).await
     }
 
-    /// The second half of [`Self::load`]: names everything that is missing or unknown.
+    /// The second part of [`Self::load`]: names everything that is missing or unknown.
     pub(super) fn fit(runtime: &Runtime, compiled: &Component, digest: Digest) -> Result<Self, LoadError> {
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
         let Outline { rights, is_described, faults, .. } = Outline::of(&runtime.engine, compiled);
@@ -107,7 +114,30 @@ impl Version {
         let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
         let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
         let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
-        Ok(Self { digest, instance_pre, exports, rights, imports_exchange, sees_request_bodies, sees_response_bodies })
+        Ok(Self {
+            digest,
+            instance_pre,
+            exports,
+            rights,
+            schema: None,
+            imports_exchange,
+            sees_request_bodies,
+            sees_response_bodies,
+        })
+    }
+
+    /// The last part of [`Self::load`]: the version with its schema, if it tells one.
+    pub(super) async fn described(self, runtime: &Runtime) -> Result<Self, LoadError> {
+        if self.exports.describe.is_none() {
+            return Ok(self);
+        }
+        let schema = runtime.ask_for_schema(Arc::new(self.clone())).await?;
+        Ok(Self { schema: Some(Arc::new(schema)), ..self })
+    }
+
+    /// What configuration it takes, if it tells.
+    pub fn schema(&self) -> Option<&Schema> {
+        self.schema.as_deref()
     }
 
     pub fn digest(&self) -> Digest {

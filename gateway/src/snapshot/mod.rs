@@ -10,9 +10,11 @@ mod plugins;
 mod choices;
 mod versions;
 mod plugin;
+mod config_fault;
 
 pub use build::{BuildError, build};
 pub use choices::{Choice, Choices, TrialChoice};
+pub use config_fault::ConfigFault;
 pub use plugin::{Plugin, Refusal, Settings, Use};
 pub use resources::Resources;
 pub use versions::{Versions, canary_of, remember};

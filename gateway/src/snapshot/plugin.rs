@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::config_fault::ConfigFault;
 use crate::config::At;
 use crate::plugin::{
     Attachment, Declaration, Deployment, Failure, Grants, Isolation, Limits, Recycle, Release, Runtime, Trial, Version,
@@ -46,8 +47,8 @@ pub struct Use {
 pub enum Refusal {
     #[error("plugin `{plugin}` imports `witgate:plugin/{interface}`, and `grants` gives it no {}", thing(.grant))]
     Ungranted { plugin: Arc<str>, at: Box<str>, interface: Box<str>, grant: &'static str },
-    #[error("plugin `{plugin}` refuses its config on route `{route}`: {words}")]
-    Config { plugin: Arc<str>, route: Box<str>, at: Box<str>, words: String },
+    #[error("plugin `{plugin}` refuses its config on route `{route}`: {fault}")]
+    Config { plugin: Arc<str>, route: Box<str>, at: Box<str>, fault: Box<ConfigFault> },
     #[error("plugin `{plugin}` failed in `configure` on route `{route}`: it {failure}")]
     Configure { plugin: Arc<str>, route: Box<str>, at: Box<str>, failure: Failure },
     #[error("plugin `{plugin}` on route `{route}` may not fail open: it does not declare `may-fail-open`")]
@@ -113,6 +114,12 @@ pub(super) async fn release(
     let mut attachments = Vec::with_capacity(uses.len());
     let mut refusals = Vec::new();
     for wanted in uses {
+        let faults = by_schema(&declaration.version, wanted);
+        if !faults.is_empty() {
+            // The plugin would find the first of them again.
+            refusals.extend(faults.into_iter().map(|fault| refused(name, wanted, fault)));
+            continue;
+        }
         let attachment = match known.remove(&*wanted.config) {
             Some(attachment) => Ok(attachment.clone()),
             None => Attachment::configure(runtime, declaration.clone(), wanted.config.clone()).await.map(Arc::new),
@@ -173,8 +180,25 @@ fn thing(grant: &str) -> &str {
 fn refusal(plugin: &Arc<str>, wanted: &Use, failure: Failure) -> Refusal {
     let (plugin, route, at) = (plugin.clone(), wanted.route.clone(), wanted.at.clone());
     match failure {
-        Failure::Configure(words) => Refusal::Config { plugin, route, at, words },
+        Failure::Configure(words) => refused(&plugin, wanted, ConfigFault::by_plugin(words, &wanted.value())),
         failure => Refusal::Configure { plugin, route, at, failure },
+    }
+}
+
+fn refused(plugin: &Arc<str>, wanted: &Use, fault: ConfigFault) -> Refusal {
+    let (plugin, route, at) = (plugin.clone(), wanted.route.clone(), wanted.at.clone());
+    Refusal::Config { plugin, route, at, fault: Box::new(fault) }
+}
+
+/// What the version's own schema does not take of a config.
+fn by_schema(version: &Version, wanted: &Use) -> Vec<ConfigFault> {
+    let Some(schema) = version.schema() else { return Vec::new() };
+    schema.check(&wanted.value()).into_iter().map(ConfigFault::by_schema).collect()
+}
+
+impl Use {
+    fn value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.config).expect("the config was written as JSON by this gateway")
     }
 }
 

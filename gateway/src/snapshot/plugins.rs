@@ -143,7 +143,7 @@ impl<'b> Plugins<'b> {
         };
         let fault = Fault::value(At::ROOT.key("plugins").key(name).key(key), message);
         match error {
-            LoadError::UnknownBuiltin { .. } => faults.push(fault),
+            LoadError::UnknownBuiltin { .. } | LoadError::Unbuilt => faults.push(fault),
             _ => self.refusals.push(fault),
         }
     }
@@ -240,8 +240,9 @@ fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> S
 
 fn fault(refusal: &Refusal) -> Fault {
     let key = match refusal {
+        Refusal::Config { at, fault, .. } => return fault.place(at, refusal.to_string()),
         Refusal::Ungranted { .. } => "source",
-        Refusal::Config { .. } | Refusal::Configure { .. } => "config",
+        Refusal::Configure { .. } => "config",
         Refusal::FailOpen { .. } => "on_error",
     };
     let fault = Fault::value(format!("{}.{key}", refusal.at()), refusal.to_string());

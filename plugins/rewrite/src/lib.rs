@@ -7,34 +7,40 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use witgate_plugin::config::{HeaderName, HeaderValue, OneOrMany};
-use witgate_plugin::{Error, HeaderEdits, Part, Plugin, Request, Response, Setup, Verdict, export_plugin};
+use witgate_plugin::{Error, HeaderEdits, Part, Plugin, Request, Response, Setup, Verdict, export_plugin, schemars};
 
-/// What stands under `config`.
-#[derive(Default, Deserialize)]
+/// What `rewrite` changes.
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// On the way to the upstream.
     request: RequestConfig,
+    /// On the way to the client.
     response: ResponseConfig,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RequestConfig {
     headers: Headers,
     path: path::Config,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct ResponseConfig {
     headers: Headers,
 }
 
-#[derive(Default, Deserialize)]
+/// Removed first, then set, then added.
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Headers {
+    /// In place of every value that is there.
     set: BTreeMap<HeaderName, OneOrMany<HeaderValue>>,
+    /// Beside the values that are there.
     add: BTreeMap<HeaderName, OneOrMany<HeaderValue>>,
+    /// Every value of these.
     remove: Vec<HeaderName>,
 }
 
@@ -90,4 +96,4 @@ impl Plugin for Rewrite {
     }
 }
 
-export_plugin!(Rewrite: request, response);
+export_plugin!(Rewrite: describe, request, response);

@@ -4,22 +4,28 @@ use std::borrow::Cow;
 
 use regex_lite::{Captures, Regex};
 use serde::Deserialize;
-use witgate_plugin::Error;
 use witgate_plugin::config::{Piece, Template};
+use witgate_plugin::{Error, schemars};
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "PathConfig")]
 pub(crate) struct Config {
+    /// Whole segments that the path loses, if it begins with them.
     strip_prefix: Option<String>,
+    /// What the path begins with afterwards.
     add_prefix: Option<String>,
+    /// Replaces every match.
     regex: Option<RegexConfig>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RegexConfig {
+    /// A regular expression.
     #[serde(rename = "match")]
     pattern: String,
+    /// `${capture.1}` and `${capture.name}` are what its groups matched.
     replace: Template,
 }
 
