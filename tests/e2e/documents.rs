@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use harness::{Client, example};
+use harness::{blocks, example, transcripts};
 
 use crate::GATEWAY;
 
@@ -14,15 +14,7 @@ async fn examples_answer_as_their_readme_shows() {
         let transcripts = transcripts(&fs::read_to_string(&readme).expect("a README is text"));
         let gateway = GATEWAY.start(configuration(&folder)).await;
         for transcript in &transcripts {
-            let mut client = Client::connect(gateway.listener("http")).await;
-            let lines: Vec<&str> = transcript.request.iter().map(String::as_str).collect();
-            let answer = client.ask(&lines, "").await;
-            let told = readme.display();
-            assert_eq!(format!("{} {}", answer.version, answer.status), transcript.status, "{told}");
-            for (name, value) in &transcript.fields {
-                assert_eq!(answer.field(name), Some(value.as_str()), "{told}: {name}");
-            }
-            assert_eq!(answer.text(), transcript.body, "{told}");
+            transcript.holds(gateway.listener("http")).await;
         }
         shown += transcripts.len();
     }
@@ -77,21 +69,13 @@ fn words(command: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// One `curl` and the answer that a document promises; `…` stands for fields that it leaves out.
-struct Transcript {
-    request: Vec<String>,
-    status: String,
-    fields: Vec<(String, String)>,
-    body: String,
-}
-
 /// Each README, with the folder of the example that it starts.
 fn readmes() -> Vec<(PathBuf, PathBuf)> {
     let examples = root().join("examples");
     let mut folders: Vec<PathBuf> = fs::read_dir(&examples)
         .expect("examples is a folder")
         .map(|entry| entry.expect("it can be listed").path())
-        .filter(|folder| folder.join("gateway.yaml").exists())
+        .filter(|folder| folder.join("gateway.yaml").exists() && !folder.ends_with(OTHER_LANGUAGES))
         .collect();
     folders.sort();
     let mut all: Vec<_> = folders.iter().map(|folder| (folder.join("README.md"), folder.clone())).collect();
@@ -113,37 +97,9 @@ fn configuration(folder: &Path) -> String {
     }
 }
 
-fn transcripts(document: &str) -> Vec<Transcript> {
-    blocks(document, "console").filter(|block| block.starts_with("$ curl ")).map(transcript).collect()
-}
-
-fn transcript(block: &str) -> Transcript {
-    let (command, answer) = block.split_once('\n').expect("an answer stands below the command");
-    let (head, body) = answer.split_once("\n\n").expect("an empty line ends the head");
-    let mut head = head.lines();
-    let status = head.next().expect("a status line").rsplit_once(' ').expect("a reason").0.to_owned();
-    let fields = head.filter(|line| *line != "…").map(|line| {
-        let (name, value) = line.split_once(": ").expect("a field");
-        (name.to_owned(), value.to_owned())
-    });
-    Transcript { request: request(command), status, fields: fields.collect(), body: body.to_owned() }
-}
-
-/// The request that this `curl` would send: its URL's path, its host, its `-H` fields.
-fn request(command: &str) -> Vec<String> {
-    let url = command.rsplit_once("http://").expect("a URL ends the command").1;
-    let (host, path) = url.split_once('/').expect("a path ends the URL");
-    let mut lines = vec![format!("GET /{path} HTTP/1.1"), format!("Host: {host}")];
-    lines.extend(command.split("-H '").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned())));
-    lines
-}
-
-/// The fenced blocks of one language.
-fn blocks<'d>(document: &'d str, language: &'d str) -> impl Iterator<Item = &'d str> {
-    let fence = move |block: &&'d str| block.split_once('\n').is_some_and(|(first, _)| first == language);
-    document.split("```").skip(1).step_by(2).filter(fence).filter_map(|block| Some(block.split_once('\n')?.1))
-}
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
+
+/// Its components are made by other builders than cargo: it has a test of its own, `languages`.
+const OTHER_LANGUAGES: &str = "03-other-languages";

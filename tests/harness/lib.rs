@@ -19,6 +19,7 @@ mod echo;
 mod gateway;
 mod log;
 mod tls;
+mod transcript;
 mod upstream;
 mod wire;
 
@@ -43,6 +44,7 @@ pub use load::{Load, Tally};
 pub use log::{Line, Log};
 pub use redis::Redis;
 pub use tls::Tls;
+pub use transcript::{Transcript, blocks, transcripts};
 pub use upstream::{Exchange, Request, Upstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 
@@ -57,4 +59,15 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}, and it did not come"))
+}
+
+/// Say loudly that a test is skipped, because something it needs is not on this machine.
+///
+/// # Panics
+/// When `WITGATE_TEST_REQUIRE_SERVERS` is set, as it is where every test must run.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub fn skip(why: &str) {
+    const REQUIRE: &str = "WITGATE_TEST_REQUIRE_SERVERS";
+    assert!(std::env::var_os(REQUIRE).is_none(), "{why}");
+    eprintln!("SKIPPED: {why}; with {REQUIRE}=1 this fails");
 }

@@ -65,9 +65,9 @@ pub struct Config {
 pub struct Runtime {
     /// Instances of all plugins that may live at once; 1024.
     pub slots: u32,
-    /// Largest component that is accepted; 16 MiB.
+    /// Largest component that is accepted; 32 MiB: those with the engine of a language in them have 12-18.
     pub component: ByteSize,
-    /// Wall clock and CPU time for compiling one component; 60 s.
+    /// Wall clock and CPU time for compiling one component; 120 s.
     pub compile_timeout: Duration,
     /// Address space of the compiling child; 2 GiB.
     pub compile_memory: ByteSize,
@@ -83,8 +83,8 @@ impl Default for Runtime {
     fn default() -> Self {
         Self {
             slots: 1024,
-            component: ByteSize::mib(16),
-            compile_timeout: Duration::from_secs(60),
+            component: ByteSize::mib(32),
+            compile_timeout: Duration::from_secs(120),
             compile_memory: ByteSize::mib(2048),
             parallel_compiles: 2,
             cache: ByteSize::mib(1024),

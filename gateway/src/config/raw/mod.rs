@@ -80,9 +80,9 @@ pub(super) struct RawConfig {
 pub(super) struct RawRuntime {
     /// Instances of all plugins that may live at once. Default: 1024.
     pub(super) slots: Option<Whole>,
-    /// Largest component that is accepted. Default: 16MiB.
+    /// Largest component that is accepted. Default: 32MiB.
     pub(super) component: Option<Size>,
-    /// Wall clock and CPU time for compiling one component. Default: 60s.
+    /// Wall clock and CPU time for compiling one component. Default: 120s.
     pub(super) compile_timeout: Option<Span>,
     /// Address space for compiling one component. Default: 2GiB.
     pub(super) compile_memory: Option<Size>,
