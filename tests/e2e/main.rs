@@ -3,6 +3,7 @@
 //! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
 //! What a single room promises is tested in that room.
 
+mod author;
 mod admin;
 mod bodies;
 mod broken_bodies;

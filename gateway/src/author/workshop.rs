@@ -53,7 +53,8 @@ impl Workshop {
         let package = Package::find(folder)?;
         let component = package.target_dir.join("witgate/dev").join(format!("{name}.wasm"));
         let bench = Bench { package, component: component.clone() };
-        bench.build()?;
+        // People see at once what takes so long.
+        bench.build(Stdio::inherit())?;
         self.benches().insert(name.to_owned(), bench);
         Ok(component)
     }
@@ -75,15 +76,21 @@ impl Workshop {
         let mut followed = BTreeSet::new();
         while Arc::strong_count(&self) > 1 {
             let benches = self.benches().clone();
-            for folder in benches.values().map(|bench| &bench.package.folder) {
-                if followed.insert(folder.clone()) {
-                    watcher.watch(folder, RecursiveMode::Recursive)?;
+            let mut saved = BTreeSet::new();
+            for (name, bench) in &benches {
+                if followed.insert(bench.package.folder.clone()) {
+                    watcher.watch(&bench.package.folder, RecursiveMode::Recursive)?;
+                    // Something may have been saved since its first build began.
+                    saved.insert(name);
                 }
             }
-            let Some(paths) = burst(&told) else { continue };
-            for (name, bench) in benches.iter().filter(|(_, bench)| paths.iter().any(|path| bench.is_built_from(path)))
-            {
-                let built = match bench.build() {
+            if saved.is_empty() {
+                let paths = burst(&told).unwrap_or_default();
+                let touched = |bench: &Bench| paths.iter().any(|path| bench.is_built_from(path));
+                saved.extend(benches.iter().filter(|(_, bench)| touched(bench)).map(|(name, _)| name));
+            }
+            for (name, bench) in benches.iter().filter(|(name, _)| saved.contains(name)) {
+                let built = match bench.build(Stdio::piped()) {
                     Ok(true) => Built::Changed,
                     Ok(false) => Built::Same,
                     Err(error) => Built::Failed(error),
@@ -112,8 +119,8 @@ fn burst(told: &Receiver<Vec<PathBuf>>) -> Option<Vec<PathBuf>> {
 
 impl Bench {
     /// Whether there is another component now.
-    fn build(&self) -> Result<bool, BuildError> {
-        let built = self.package.build(Profile::Dev, Stdio::piped())?;
+    fn build(&self, said: Stdio) -> Result<bool, BuildError> {
+        let built = self.package.build(Profile::Dev, said)?;
         replace(&built, &self.component)
             .map_err(|error| BuildError::Spawn { program: format!("the copy to {}", self.component.display()), error })
     }

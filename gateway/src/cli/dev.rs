@@ -48,7 +48,7 @@ fn built(mut loaded: Loaded, workshop: &Workshop) -> Result<Loaded, Faults> {
 fn tell(plugin: &str, built: &Built, format: Format) {
     match built {
         Built::Changed => tracing::info!(plugin, "built"),
-        Built::Same => tracing::info!(plugin, "built, and nothing has changed"),
+        Built::Same => tracing::debug!(plugin, "built, and nothing has changed"),
         Built::Failed(error) => {
             let output = match error {
                 BuildError::Failed { output, .. } => output.as_str(),
