@@ -24,6 +24,7 @@ mod outbound;
 mod plugins;
 mod proxying;
 mod refused;
+mod rehearsals;
 mod reload;
 mod routing;
 mod schemas;

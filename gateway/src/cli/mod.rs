@@ -8,6 +8,9 @@ mod operate;
 mod plugin;
 mod author;
 mod inspect;
+mod stage;
+mod rehearse;
+mod measure;
 mod remote;
 mod report;
 
