@@ -13,7 +13,7 @@
 //! main
 //! cli
 //! gateway
-//! server, control
+//! server, control, author
 //! proxy
 //! snapshot
 //! filter
@@ -26,6 +26,7 @@
 pub mod cli;
 pub mod gateway;
 
+pub mod author;
 pub mod control;
 pub mod server;
 

@@ -3,6 +3,7 @@
 //! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
 //! What a single room promises is tested in that room.
 
+mod author;
 mod admin;
 mod bodies;
 mod broken_bodies;
@@ -23,6 +24,7 @@ mod outbound;
 mod plugins;
 mod proxying;
 mod refused;
+mod rehearsals;
 mod reload;
 mod routing;
 mod schemas;

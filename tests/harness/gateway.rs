@@ -51,6 +51,11 @@ impl Binary {
         Binary { program, scratch, level: "info", trusted: None }
     }
 
+    /// Where it may keep what outlives a test.
+    pub(crate) fn scratch(&self) -> &'static str {
+        self.scratch
+    }
+
     /// The same program with another log level.
     pub const fn with_level(self, level: &'static str) -> Binary {
         Binary { level, ..self }
@@ -112,7 +117,13 @@ impl Binary {
         folder: TempDir,
     ) -> Result<Gateway, Output> {
         let mut command = self.command();
-        command.args(arguments).args(["--format", "json"]);
+        command.args(arguments);
+        self.follow(command, folder).await
+    }
+
+    /// Starts a command that serves, and waits until it does, or has ended.
+    pub(crate) async fn follow(&self, mut command: Command, folder: TempDir) -> Result<Gateway, Output> {
+        command.args(["--format", "json"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the program starts");
         let mut log = Log::follow(process.stderr.take().expect("stderr is piped"));
@@ -121,7 +132,7 @@ impl Binary {
         if serves { Ok(gateway) } else { Err(gateway.ended().await) }
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(self.program);
         command.kill_on_drop(true);
         for variable in ["WITGATE_CONFIG", "WITGATE_ADMIN_TOKEN", "RUST_LOG", "RUST_BACKTRACE"] {
@@ -294,7 +305,10 @@ impl Gateway {
 
 async fn output(mut command: Command) -> Output {
     let output = command.stdin(Stdio::null()).output();
-    let output = within("the command to end", output).await.expect("the program starts");
+    read(within("the command to end", output).await.expect("the program starts"))
+}
+
+pub(crate) fn read(output: std::process::Output) -> Output {
     Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -302,7 +316,7 @@ async fn output(mut command: Command) -> Output {
     }
 }
 
-fn served(start: Result<Gateway, Output>) -> Gateway {
+pub(crate) fn served(start: Result<Gateway, Output>) -> Gateway {
     start.unwrap_or_else(|output| panic!("the gateway ended with {} before it served:\n{}", output.code, output.stderr))
 }
 

@@ -28,11 +28,13 @@ mod client;
 mod http2;
 mod load;
 
+mod author;
 mod guests;
 mod handmade;
 mod redis;
 
 pub use admin::{Admin, Events};
+pub use author::Workplace;
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
 pub use echo::{Echo, sha256};

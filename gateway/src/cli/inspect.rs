@@ -12,14 +12,14 @@ use crate::plugin::{Capability, Delivery, Inspection, LoadError, Proof, Source};
 
 /// What is looked at, and what a configuration says of it.
 #[derive(Default)]
-struct Terms {
+pub(super) struct Terms {
     runtime: config::Runtime,
     /// Those of its declaration, if it is a declared plugin.
     grants: Option<config::Grants>,
 }
 
 /// Everything that is told.
-struct Report {
+pub(super) struct Report {
     source: Source,
     delivery: Delivery,
     inspection: Inspection,
@@ -74,7 +74,7 @@ fn file(path: &str) -> Source {
 }
 
 /// Works in a folder of its own: the state of a gateway that serves belongs to that one, and often to another user.
-fn look(source: Source, terms: Terms) -> Result<Result<Report, LoadError>, GatewayError> {
+pub(super) fn look(source: Source, terms: Terms) -> Result<Result<Report, LoadError>, GatewayError> {
     let folder = tempfile::tempdir().map_err(GatewayError::Worker)?;
     let limits = config::Runtime { slots: 1, ..terms.runtime };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
@@ -87,8 +87,18 @@ fn look(source: Source, terms: Terms) -> Result<Result<Report, LoadError>, Gatew
 }
 
 impl Report {
+    /// Whether the component has nothing to do with the WIT package.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.inspection.outline.package_versions.is_empty()
+    }
+
+    /// What somebody wants to see who has just built it.
+    pub(super) fn summary(&self) -> String {
+        self.rows().into_iter().filter(|(name, _)| !DETAILS.contains(name)).map(row).collect()
+    }
+
     /// What keeps the component from serving here, or under its declaration.
-    fn faults(&self) -> Vec<String> {
+    pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = self.inspection.outline.faults.clone();
         if let Some(grants) = &self.grants {
             let missing = self.inspection.outline.rights.capabilities().filter(|needed| !is_granted(grants, needed));
@@ -100,6 +110,10 @@ impl Report {
     }
 
     fn text(&self) -> String {
+        self.rows().into_iter().map(row).collect()
+    }
+
+    fn rows(&self) -> [(&'static str, String); 11] {
         let Inspection { outline, memory_bytes, schema } = &self.inspection;
         let faults = self.faults();
         let capabilities = outline.rights.capabilities();
@@ -117,10 +131,10 @@ impl Report {
         };
         let config = match schema {
             Some(schema) => format!("{schema:#}"),
-            None => "not described".to_owned(),
+            None => "not described (list `describe` in `export_plugin!`)".to_owned(),
         };
         let fits = if faults.is_empty() { "yes".to_owned() } else { format!("no: it {}", faults.join("; it ")) };
-        let rows = [
+        [
             ("source", self.source.to_string()),
             ("sha256", self.delivery.digest.to_string()),
             ("size", format!("{} bytes", self.delivery.component.len())),
@@ -132,11 +146,10 @@ impl Report {
             ("memory", memory),
             ("config", config),
             ("fits", fits),
-        ];
-        rows.iter().map(|(name, value)| format!("{name:<9} {}\n", value.replace('\n', "\n          "))).collect()
+        ]
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let Inspection { outline, memory_bytes, schema } = &self.inspection;
         let capabilities = outline.rights.capabilities();
         let faults = self.faults();
@@ -163,6 +176,10 @@ impl Report {
     }
 }
 
+fn row((name, value): (&'static str, String)) -> String {
+    format!("{name:<9} {}\n", value.replace('\n', "\n          "))
+}
+
 fn is_granted(grants: &config::Grants, needed: &Capability<'_>) -> bool {
     let names = match needed.grant {
         "http" => &grants.http,
@@ -180,3 +197,6 @@ fn listed(names: impl IntoIterator<Item: AsRef<str>>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
+
+/// Rows that only an inspection shows.
+const DETAILS: [&str; 2] = ["imports", "wasi"];

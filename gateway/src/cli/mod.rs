@@ -1,11 +1,16 @@
 //! Command line: flags in, a command run, an exit code out.
 
 mod run;
+mod dev;
 mod validate;
 
 mod operate;
 mod plugin;
+mod author;
 mod inspect;
+mod stage;
+mod rehearse;
+mod measure;
 mod remote;
 mod report;
 
@@ -32,7 +37,7 @@ struct Arguments {
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Which log lines are written, in tracing's syntax, such as `info` or `witgate=debug`.
-    #[arg(long, global = true, env = "WITGATE_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, global = true, env = "WITGATE_LOG", default_value = DEFAULT_LOG, value_name = "FILTER")]
     log: String,
 }
 
@@ -55,6 +60,12 @@ enum Command {
         /// … and forward everything to this upstream, such as http://127.0.0.1:9000.
         #[arg(long, value_name = "URL", conflicts_with = "config")]
         to: Option<String>,
+    },
+    /// Serve, and build the plugins whose source is `cargo:DIR`, again on each save.
+    Dev {
+        /// The configuration.
+        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]
+        config: PathBuf,
     },
     /// Report every fault of a configuration, or that there is none.
     Validate {
@@ -116,7 +127,13 @@ pub fn main() -> ExitCode {
                 // clap asks for one of the two.
                 (None, None) => return ExitCode::from(EXIT_USAGE),
             };
-            run::run(source, format)
+            run::run(source.reader(), format)
+        }
+        Command::Dev { config } => {
+            // Who writes a plugin wants to read all that it says.
+            let log = if arguments.log == DEFAULT_LOG { DEV_LOG } else { &arguments.log };
+            telemetry::init(log, format.into());
+            dev::dev(config, format)
         }
     }
 }
@@ -172,6 +189,9 @@ fn print(text: &str) {
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
+
+const DEFAULT_LOG: &str = "info";
+const DEV_LOG: &str = "info,witgate::guest=debug";
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_USAGE: u8 = 2;

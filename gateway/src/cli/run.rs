@@ -20,7 +20,7 @@ pub(super) enum Source {
     },
 }
 
-pub(super) fn run(source: Source, format: Format) -> ExitCode {
+pub(super) fn run(source: gateway::Source, format: Format) -> ExitCode {
     // The control plane's own runtime: what it does never waits for a request, nor a request for it.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -32,9 +32,9 @@ pub(super) fn run(source: Source, format: Format) -> ExitCode {
     }
 }
 
-async fn serve(source: Source) -> Result<ExitCode, GatewayError> {
+async fn serve(source: gateway::Source) -> Result<ExitCode, GatewayError> {
     let mut signals = Signals::new().map_err(GatewayError::Worker)?;
-    let gateway = Gateway::start(source.reader(), program()?).await?;
+    let gateway = Gateway::start(source, program()?).await?;
     tracing::info!("ready");
     loop {
         let signal = tokio::select! {
@@ -63,7 +63,7 @@ async fn again(signals: &mut Signals) {
 }
 
 impl Source {
-    fn reader(self) -> gateway::Source {
+    pub(super) fn reader(self) -> gateway::Source {
         match self {
             Self::File(path) => {
                 gateway::Source { name: path.display().to_string(), read: Box::new(move || config::load(&path)) }

@@ -136,6 +136,7 @@ fn plugin_source(source: &PluginSource) -> Result<Source, LoadError> {
     Ok(match source {
         PluginSource::Builtin(name) => Source::Builtin(name.clone()),
         PluginSource::File(path) => Source::File(path.clone()),
+        PluginSource::Cargo(_) => return Err(LoadError::Unbuilt),
         PluginSource::Https { url } => url.parse()?,
     })
 }

@@ -92,6 +92,9 @@ impl Check<'_> {
             Some(("file", path)) if !path.is_empty() => {
                 return Some(PluginSource::File(self.path(path)));
             }
+            Some(("cargo", path)) if !path.is_empty() => {
+                return Some(PluginSource::Cargo(self.path(path)));
+            }
             Some(("https" | "http", _)) => {
                 let url = self.fetched(at, text)?;
                 if !is_pinned {
@@ -100,10 +103,10 @@ impl Check<'_> {
                 }
                 return Some(PluginSource::Https { url });
             }
-            Some(("builtin" | "file", _)) => "say which one: `builtin:NAME` or `file:PATH`".to_owned(),
-            Some((kind @ ("cargo" | "oci"), _)) => {
-                format!("`{kind}:` is not supported yet: build or fetch the component, and write `file:PATH`")
+            Some(("builtin" | "file" | "cargo", _)) => {
+                "say which one: `builtin:NAME`, `file:PATH` or `cargo:DIR`".to_owned()
             }
+            Some(("oci", _)) => "`oci:` is not supported yet: fetch the component, and write `file:PATH`".to_owned(),
             _ if text.ends_with(".wasm") => format!("for a file write `file:{text}`"),
             _ => "write `builtin:NAME`, `file:PATH` or `https://HOST/PATH`".to_owned(),
         };

@@ -30,6 +30,8 @@ pub enum PluginSource {
     Builtin(String),
     /// `file:PATH`: a relative one is already resolved against the folder of the file that names it.
     File(PathBuf),
+    /// `cargo:DIR`: a crate that `witgate dev` builds; resolved as a file's path is.
+    Cargo(PathBuf),
     /// `https://HOST/PATH`, or `http://` to a loopback address; comes with a digest or a public key.
     Https { url: String },
 }
@@ -39,6 +41,7 @@ impl fmt::Display for PluginSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Cargo(folder) => write!(f, "cargo:{}", folder.display()),
             Self::Https { url } => f.write_str(url),
         }
     }
