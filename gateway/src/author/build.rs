@@ -114,7 +114,7 @@ fn component(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
 const TARGET: &str = "wasm32-wasip2";
 
 /// Rust's default stack of 1 MiB lies first in the memory of a component, and makes a fresh instance three times as dear.
-const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536";
+const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536\x1f-Ctarget-feature=+simd128";
 
 #[cfg(test)]
 mod tests {
