@@ -183,7 +183,7 @@ impl PluginFilter {
         }
         let later = IN_ORDER.iter().skip_while(|hook| **hook != after).skip(1);
         if later.into_iter().any(|hook| declaration.version.has(*hook)) {
-            exchange.hold(lease.park()?);
+            exchange.hold(lease.park().await?);
         }
         Ok(())
     }
