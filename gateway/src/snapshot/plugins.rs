@@ -240,7 +240,7 @@ fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> S
 
 fn fault(refusal: &Refusal) -> Fault {
     let key = match refusal {
-        Refusal::Ungranted { .. } => "source",
+        Refusal::Ungranted { .. } | Refusal::Start { .. } => "source",
         Refusal::Config { .. } | Refusal::Configure { .. } => "config",
         Refusal::FailOpen { .. } => "on_error",
     };
