@@ -291,3 +291,21 @@ async fn an_admin_server_that_cannot_bind_stops_the_start() {
     assert_eq!(said.code, 5, "{said:?}");
     assert!(said.stderr.contains(&address), "{said:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_moves_the_server_is_answered_where_it_was_ordered() {
+    let origin = Upstream::echo().await;
+    let at = |address: &str| Config::to(&origin).top(&format!("admin: {{ address: '{address}:0' }}\nstate_dir: state"));
+    let gateway = GATEWAY.start(at("127.0.0.1")).await;
+    let old = gateway.admin();
+    gateway.write_config(at("127.0.0.2"));
+    let answer = old.post("/api/reload").await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "generation": 2 })));
+    let new = gateway.admin();
+    assert_ne!(new.address, old.address);
+    assert_eq!(new.get("/api/status").await.status, 200);
+    harness::within("the old socket to be closed", async {
+        while tokio::net::TcpStream::connect(old.address).await.is_ok() {}
+    })
+    .await;
+}

@@ -2,7 +2,7 @@
 //!
 //! The gateway holds no body: what one side has sent the other can read, and what one side does not read the other cannot send.
 
-use harness::{Config, Exchange, Upstream, http};
+use harness::{Config, Exchange, Gateway, Upstream, http};
 
 use crate::GATEWAY;
 
@@ -90,18 +90,27 @@ async fn an_answer_need_not_wait_for_the_request_to_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_stalls_the_upstream_in_bounded_memory() {
-    let total = 256 * MIB;
     let mut origin = Upstream::manual().await;
     let gateway = GATEWAY.start(Config::to(&origin)).await;
+    an_upstream_is_stalled(&gateway, &mut origin, 256 * MIB).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_does_not_read_stalls_the_client_in_bounded_memory() {
+    let mut origin = Upstream::manual().await;
+    let gateway = GATEWAY.start(Config::to(&origin).listener("limits: { body: 1GiB }")).await;
+    a_client_is_stalled(&gateway, &mut origin, 256 * MIB).await;
+}
+
+/// Sends a response that nobody reads until no more of it is taken, and then reads it to its end.
+pub(crate) async fn an_upstream_is_stalled(gateway: &Gateway, origin: &mut Upstream, total: usize) {
     let mut client = gateway.client().await;
     client.send(http(&["GET / HTTP/1.1", "Host: test.example"], "")).await;
     let mut exchange = origin.next().await;
     let before = gateway.memory_bytes();
     exchange.send(http(&["HTTP/1.1 200 OK", &format!("Content-Length: {total}")], "")).await;
     let taken = exchange.send_until_stalled(total).await;
-    assert!(taken < total / 2, "nobody reads, and yet {taken} bytes were taken");
-    let grown = gateway.memory_bytes().saturating_sub(before);
-    assert!(grown < 32 * MIB, "the gateway grew by {grown} bytes");
+    assert_stalled(gateway, before, taken, total);
 
     // The stall is back-pressure and no fault: once the client reads, everything arrives.
     let rest = tokio::spawn(async move { exchange.send(vec![0; total - taken]).await });
@@ -114,20 +123,15 @@ async fn a_client_that_does_not_read_stalls_the_upstream_in_bounded_memory() {
     rest.await.expect("the upstream wrote all of it");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_does_not_read_stalls_the_client_in_bounded_memory() {
-    let total = 256 * MIB;
-    let mut origin = Upstream::manual().await;
-    let gateway = GATEWAY.start(Config::to(&origin).listener("limits: { body: 1GiB }")).await;
+/// As [`an_upstream_is_stalled`], with a request.
+pub(crate) async fn a_client_is_stalled(gateway: &Gateway, origin: &mut Upstream, total: usize) {
     let mut client = gateway.client().await;
     let before = gateway.memory_bytes();
     let length = format!("Content-Length: {total}");
     client.send(http(&["POST / HTTP/1.1", "Host: test.example", &length], "")).await;
     let mut exchange = origin.next().await;
     let taken = client.send_until_stalled(total).await;
-    assert!(taken < total / 2, "nobody reads, and yet {taken} bytes were taken");
-    let grown = gateway.memory_bytes().saturating_sub(before);
-    assert!(grown < 32 * MIB, "the gateway grew by {grown} bytes");
+    assert_stalled(gateway, before, taken, total);
 
     let rest = tokio::spawn(async move {
         client.send(vec![0; total - taken]).await;
@@ -140,6 +144,12 @@ async fn an_upstream_that_does_not_read_stalls_the_client_in_bounded_memory() {
     assert_eq!(read, total);
     exchange.send(http(&["HTTP/1.1 200 OK", "Content-Length: 0"], "")).await;
     assert_eq!(rest.await.expect("the client is answered"), 200);
+}
+
+fn assert_stalled(gateway: &Gateway, before: usize, taken: usize, total: usize) {
+    assert!(taken < total / 2, "nobody reads, and yet {taken} bytes were taken");
+    let grown = gateway.memory_bytes().saturating_sub(before);
+    assert!(grown < 32 * MIB, "the gateway grew by {grown} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

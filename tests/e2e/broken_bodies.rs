@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use harness::{Client, Config, Exchange, Frames, Gateway, Http2Response, Upstream, guest, http};
+use harness::{Client, Config, Exchange, Frames, Gateway, Http2Response, Upstream, guest, http, sha256};
 use http::Request;
 
 use crate::GATEWAY;
@@ -264,4 +264,27 @@ async fn a_client_that_leaves_amid_a_body_frees_the_instance() {
     client.send(edit(&POST, PIECE)).await;
     drop(client);
     room(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_may_not_be_parked_serves_on() {
+    let mut origin = Upstream::manual().await;
+    let filter = "filters: [{ use: edit, config: { in: response, do: unchanged } }]";
+    let config = Config::to(&origin)
+        .top("workers: 1\nadmin: { address: '127.0.0.1:0' }\nstate_dir: state")
+        .plugin_with("edit", &guest("body-edit"), "limits: { parked: 1 }");
+    let route = format!("name: edit\nmatch: {{ path: {{ prefix: /edit }} }}\n{filter}\nupstream: origin");
+    let gateway = GATEWAY.start(config.and_route(&route)).await;
+    let (mut client, mut held) = begun(&gateway, &mut origin).await;
+    for _ in 0..3 {
+        let mut refused = gateway.client().await;
+        refused.send(edit(&GET, "")).await;
+        origin.next().await.send(http(&STREAM, PIECE)).await;
+        refused.response().await.problem(503);
+    }
+    let version = &sha256(&std::fs::read(guest("body-edit")).expect("a guest can be read"))[..12];
+    let idle = format!(r#"witgate_plugin_instances{{plugin="edit",state="idle",version="{version}"}}"#);
+    assert_eq!(gateway.admin().metric(&idle).await, 1.0);
+    held.send(END).await;
+    assert_eq!(client.rest().await.expect("a clean end"), b"");
 }

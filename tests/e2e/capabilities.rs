@@ -444,3 +444,18 @@ async fn calls_to_the_host_and_handles_have_their_limits() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_under_impossible_names_are_counted_as_lost() {
+    let origin = Upstream::down().await;
+    let gateway = GATEWAY
+        .start(caps(&origin, &Files::new(), CAPS).top("admin: { address: '127.0.0.1:0' }\nstate_dir: state"))
+        .await;
+    let mut client = gateway.client().await;
+    for command in ["count hits 1", "gauge hits 1", "count Hits 1", "count 1x 1"] {
+        ask(&mut client, command).await;
+    }
+    let admin = gateway.admin();
+    assert_eq!(admin.metric(r#"witgate_guest_counter_total{name="hits",plugin="caps"}"#).await, 1.0);
+    assert_eq!(admin.metric(r#"witgate_guest_dropped_total{plugin="caps"}"#).await, 3.0);
+}

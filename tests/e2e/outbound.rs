@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use harness::{Client, Config, Gateway, Response, Tls, Upstream, guest, http};
+use harness::{Client, Config, Gateway, Response, Tls, Upstream, guest, http, variant};
+use serde_json::Value;
 
 use crate::GATEWAY;
 
@@ -292,4 +293,22 @@ async fn an_https_origin_must_be_vouched_for() {
     }
     let seen = origin.requests();
     assert_eq!((seen.len(), seen[0].fields.get("host")), (1, tls.origin().strip_prefix("https://")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_run_sends_nothing() {
+    let origin = Upstream::echo().await;
+    let grants = format!("http: ['http://{origin}'], private_addresses: true");
+    let config = config(&origin, &grants, "").top("admin: { address: '127.0.0.1:0' }\nstate_dir: state");
+    let gateway = GATEWAY.start(config).await;
+    let admin = gateway.admin();
+    let report = admin.upload("outbound?shadow=true", &variant("outbound", "shadow")).await.json();
+    assert_eq!(report["state"], "shadow", "{report}");
+    let mut client = gateway.client().await;
+    for method in ["GET", "POST"] {
+        assert_eq!(send(&mut client, &format!("{method} http://{origin}/"), &[]).await.status, 200);
+    }
+    let compared = |plugin: &Value| plugin["rollout"]["evidence"]["compared"]["differs"] == 2;
+    admin.plugin_until("outbound", "that both shadows have ended", compared).await;
+    assert_eq!(origin.requests().len(), 2, "one of each request is the client's");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness::{Client, Config, Gateway, Upstream, guest};
+use harness::{Client, Config, Gateway, Upstream, guest, sha256};
 
 use crate::GATEWAY;
 
@@ -266,4 +266,50 @@ async fn a_limit_is_as_large_as_it_says() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_keeps_failing_open_is_left_out_for_a_while() {
+    let origin = Upstream::echo().await;
+    let config = Config::to(&origin)
+        .top("workers: 1\nadmin: { address: '127.0.0.1:0' }\nstate_dir: state")
+        .plugin("trap", &guest("trap"))
+        .route("filters: [{ use: trap, config: { on: request, may_fail_open: true }, on_error: open }]");
+    let gateway = GATEWAY.start(config).await;
+    let (admin, mut client) = (gateway.admin(), gateway.client().await);
+    let version = &sha256(&std::fs::read(guest("trap")).expect("a guest can be read"))[..12];
+    let trapped =
+        format!(r#"witgate_plugin_calls_total{{hook="request",outcome="trap",plugin="trap",version="{version}"}}"#);
+    let skipped = format!(r#"witgate_plugin_skipped_total{{plugin="trap",version="{version}"}}"#);
+    for _ in 0..5 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    assert_eq!((admin.metric(&trapped).await, admin.metric(&skipped).await), (5.0, 0.0));
+    gateway.log().wait("that the breaker opens", |line| line.message().contains("left out for a while")).await;
+    // A slow machine may find the pause over, and the plugin tried once more: then the pause doubles.
+    harness::within("a call that is left out", async {
+        while admin.metric(&skipped).await == 0.0 {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+    })
+    .await;
+}
+
+/// A plugin that fails closed is never left out; whoever crashes it on purpose waits for the next instance.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_that_failed_are_replaced_at_a_capped_rate() {
+    const RATE: u32 = 10;
+    const TRAPS: u32 = 2 * RATE;
+    let origin = Upstream::echo().await;
+    let limits = format!("limits: {{ restarts: {RATE} }}");
+    let gateway = beside(&origin, "trap", &limits, "{ on: 'header:x-trap' }").await;
+    let mut client = gateway.client().await;
+    let begin = std::time::Instant::now();
+    for _ in 0..TRAPS {
+        client.ask(&["GET /guest HTTP/1.1", "Host: a", "X-Trap: 1"], "").await.problem(500);
+    }
+    assert_eq!(client.get("/guest").await.status, 200);
+    // As many as the rate at once, and the others one by one.
+    let least = std::time::Duration::from_secs(1).mul_f64(f64::from(TRAPS - RATE - 1) / f64::from(RATE));
+    assert!(begin.elapsed() >= least, "{TRAPS} instances were replaced within {:?}", begin.elapsed());
 }

@@ -259,3 +259,22 @@ async fn a_compile_bomb_is_refused_in_time_and_traffic_goes_on() {
         assert_eq!(gateway.reload(Config::to(&origin).top(&runtime)).await, 2, "{limit}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_cannot_be_instantiated_is_told_so() {
+    let folder = folder();
+    let trapping = Handmade::new().does("start", "(unreachable)").build();
+    let trapping = file(folder.path(), "trapping.wasm", &trapping);
+    let large = file(folder.path(), "large.wasm", &Handmade::new().pages("2000").build());
+    let origin = Upstream::down().await;
+    // The second time its machine code is there.
+    for _ in 0..2 {
+        let output = GATEWAY.fails(passing(&origin, &trapping, "")).await;
+        assert_eq!(output.code, PLUGIN, "{}", output.stderr);
+        assert!(output.stderr.contains("plugin `suspect` cannot be instantiated: it trapped"), "{}", output.stderr);
+        let output = GATEWAY.fails(passing(&origin, &large, "")).await;
+        assert_eq!(output.code, PLUGIN, "{}", output.stderr);
+        assert!(output.stderr.contains("does not fit this gateway"), "{}", output.stderr);
+        assert!(!output.stderr.contains("cannot be used"), "nothing is wrong with the code itself: {}", output.stderr);
+    }
+}

@@ -1,6 +1,8 @@
 //! Signals: a reload swaps the whole configuration and loses no request; an end lets what is in flight finish.
 
-use harness::{Client, Config, Gateway, Load, Upstream, guest, http, yaml};
+use std::path::Path;
+
+use harness::{Client, Config, Gateway, Load, Upstream, guest, http, sha256, variant, yaml};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
@@ -164,4 +166,32 @@ async fn an_end_under_load_cuts_no_answer() {
     assert_eq!(tally.of(200), tally.total());
     let cut: Vec<_> = tally.failures.iter().filter(|failure| failure.contains("inside")).collect();
     assert!(cut.is_empty(), "{cut:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_waits_for_a_component_holds_no_swap_up() {
+    let origin = Upstream::echo().await;
+    let mut server = Upstream::manual().await;
+    let top = "admin: { address: '127.0.0.1:0' }\nstate_dir: state";
+    let config = Config::to(&origin)
+        .top(top)
+        .plugin("stamp", &guest("stamp"))
+        .route("filters: [{ use: stamp, config: { name: x-stamp, value: '1' } }]");
+    let gateway = GATEWAY.start(config.clone()).await;
+    let late = variant("stamp", "late");
+    let pinned = config.plugin_with("late", Path::new("SOURCE"), &format!("sha256: {}", sha256(&late)));
+    gateway.write_config(pinned.to_string().replace("file:SOURCE", &format!("http://{server}/late.wasm")));
+    gateway.signal(Signal::HUP);
+    let mut fetch = server.next().await;
+
+    // The reload is under way, and the swap goes by.
+    let impostor = std::fs::read(guest("impostor")).expect("a guest can be read");
+    let said = gateway.admin().upload("stamp", &impostor).await;
+    assert_eq!(said.status, 200, "{}", said.text());
+    assert_eq!(gateway.client().await.get("/").await.field("x-impostor"), Some("response"));
+
+    fetch.send(http(&["HTTP/1.1 200 OK", &format!("Content-Length: {}", late.len())], &late)).await;
+    gateway.log().wait("that the reload is over", |line| line.message() == "reloaded").await;
+    assert_eq!(gateway.client().await.get("/").await.field("x-impostor"), Some("response"), "what was swapped stays");
+    assert_eq!(gateway.admin().plugin("late").await["sha256"], sha256(&late).as_str());
 }

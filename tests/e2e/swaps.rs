@@ -95,6 +95,27 @@ async fn a_rollback_goes_to_the_version_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_version_before_is_swapped_in_as_it_was_loaded() {
+    let state = tempfile::tempdir().expect("the system gives a temporary folder");
+    let origin = Upstream::echo().await;
+    let own = format!("state_dir: {}/state", state.path().display());
+    let config = swappable(&origin, "").to_string().replace("state_dir: state", &own);
+    let gateway = GATEWAY.with_level("debug").start(&config).await;
+    let (admin, mut client) = (gateway.admin(), gateway.client().await);
+    admin.upload("stamp", &component("impostor")).await;
+    // With its machine code gone from the disk, whatever was loaded again would have to be compiled again.
+    let code = state.path().join("state/compiled");
+    fs::remove_dir_all(&code).and_then(|()| fs::create_dir(&code)).expect("the folder of the machine code");
+    for expected in ["stamp", "impostor", "stamp"] {
+        let report = admin.upload("stamp", &component(expected)).await.json();
+        assert_eq!(report["state"], "serving", "{report}");
+        assert_eq!(served_by(&mut client, &[]).await, expected);
+    }
+    let compiled = gateway.log().lines().iter().filter(|line| line.message() == "compiled").count();
+    assert_eq!(compiled, 2, "{}", gateway.log().text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_override_outlives_reload_and_ends_with_the_declaration() {
     let origin = Upstream::echo().await;
     let mut gateway = GATEWAY.start(swappable(&origin, "")).await;

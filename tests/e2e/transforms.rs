@@ -6,6 +6,7 @@ use harness::{Config, Exchange, Frames, Gateway, Http2Response, Upstream, guest,
 use http::Request;
 
 use crate::GATEWAY;
+use crate::bodies::{a_client_is_stalled, an_upstream_is_stalled};
 
 const MIB: usize = 1024 * 1024;
 const PIECE: &str = "3\r\none\r\n";
@@ -216,44 +217,17 @@ async fn events_are_not_held_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_stalls_the_upstream_behind_a_transform() {
-    let total = 64 * MIB;
     let mut origin = Upstream::manual().await;
     let gateway = editing(&origin, "limits: { deadline: 1s }", &["{ in: response, do: unchanged }"]).await;
-    let mut client = gateway.client().await;
-    client.send(http(&GET, "")).await;
-    let mut exchange = origin.next().await;
-    let before = gateway.memory_bytes();
-    exchange.send(http(&["HTTP/1.1 200 OK", &format!("Content-Length: {total}")], "")).await;
-    let taken = exchange.send_until_stalled(total).await;
-    assert!(taken < total / 2, "nobody reads, and yet {taken} bytes were taken");
-    let grown = gateway.memory_bytes().saturating_sub(before);
-    assert!(grown < 32 * MIB, "the gateway grew by {grown} bytes");
-
-    let rest = tokio::spawn(async move { exchange.send(vec![0; total - taken]).await });
-    assert_eq!(client.head().await.status(), 200);
-    assert_eq!(client.rest().await.expect("a clean end").len(), total);
-    rest.await.expect("everything was taken");
+    an_upstream_is_stalled(&gateway, &mut origin, 64 * MIB).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_does_not_read_stalls_the_client_before_a_transform() {
-    let total = 64 * MIB;
     let mut origin = Upstream::manual().await;
     let config = edits(&origin, "limits: { deadline: 1s }", &["{ in: request, do: unchanged }"]);
     let gateway = GATEWAY.start(config.listener("limits: { body: 1GiB }")).await;
-    let mut client = gateway.client().await;
-    let length = format!("Content-Length: {total}");
-    client.send(http(&[POST[0], POST[1], &length], "")).await;
-    let mut exchange = origin.next().await;
-    let taken = client.send_until_stalled(total).await;
-    assert!(taken < total / 2, "nobody reads, and yet {taken} bytes were taken");
-    let rest = tokio::spawn(async move {
-        client.send(vec![0; total - taken]).await;
-        client.response().await.status
-    });
-    assert_eq!(exchange.rest().await.expect("a clean end").len(), total);
-    exchange.send(http(&["HTTP/1.1 200 OK", "Content-Length: 0"], "")).await;
-    assert_eq!(rest.await.expect("the client is answered"), 200);
+    a_client_is_stalled(&gateway, &mut origin, 64 * MIB).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -165,6 +165,26 @@ routes:
     assert!((10..=120).contains(&share), "{share}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_still_carries_a_request_takes_no_other() {
+    let mut origin = Upstream::manual().await;
+    let gateway = GATEWAY.start(Config::to(&origin).top("workers: 1")).await;
+    let mut slow = gateway.client().await;
+    slow.send(http(&["POST / HTTP/1.1", "Host: a", "Content-Length: 1000"], "half")).await;
+    let mut refused = origin.next().await;
+    refused.send(http(&["HTTP/1.1 413 Content Too Large", "Content-Length: 2"], "no")).await;
+    assert_eq!(slow.response().await.status, 413);
+    // The first client is still at it, and nobody waits for that.
+    let mut other = gateway.client().await;
+    other.send(http(&["GET /other HTTP/1.1", "Host: a"], "")).await;
+    let mut exchange = origin.next().await;
+    assert_eq!(exchange.target(), "/other");
+    exchange.send(http(&["HTTP/1.1 200 OK", "Content-Length: 0"], "")).await;
+    assert_eq!(other.response().await.status, 200);
+    assert_eq!(origin.connections(), 2);
+    drop((slow, refused));
+}
+
 fn assert_bad_gateway(answer: &Response) {
     answer.problem(502);
     assert!(answer.fields.has("proxy-status"), "{:?}", answer.fields);

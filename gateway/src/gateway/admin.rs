@@ -17,6 +17,20 @@ pub(super) struct Servers {
     probes: Option<(std::net::SocketAddr, ProbesServer)>,
 }
 
+impl Servers {
+    fn retire_admin(&mut self) {
+        if let Some((_, server)) = self.admin.take() {
+            server.retire();
+        }
+    }
+
+    fn retire_probes(&mut self) {
+        if let Some((_, server)) = self.probes.take() {
+            server.retire();
+        }
+    }
+}
+
 impl Gateway {
     /// Starts, stops and changes the servers as the configuration says now.
     ///
@@ -30,7 +44,7 @@ impl Gateway {
         };
         let operator: Arc<dyn Operator> = Arc::new(self.clone());
         match &config.admin {
-            None => servers.admin = None,
+            None => servers.retire_admin(),
             Some(admin) => {
                 let access = access(&self.0, admin, &resources)?;
                 match &servers.admin {
@@ -40,16 +54,18 @@ impl Gateway {
                     _ => {
                         let limits = AdminLimits::new(config.runtime.component.in_memory());
                         let server = AdminServer::start(&admin.address, &access, limits, operator.clone()).await?;
+                        servers.retire_admin();
                         servers.admin = Some((admin.address.clone(), server));
                     }
                 }
             }
         }
         match (config.probes, &servers.probes) {
-            (None, _) => servers.probes = None,
+            (None, _) => servers.retire_probes(),
             (Some(wanted), Some((address, _))) if *address == wanted => {}
             (Some(wanted), _) => {
                 let server = ProbesServer::start(wanted, operator).await.map_err(AdminError::from)?;
+                servers.retire_probes();
                 servers.probes = Some((wanted, server));
             }
         }

@@ -49,6 +49,8 @@ struct Shared {
     source: Source,
     /// Held while something changes: one change at a time.
     running: tokio::sync::Mutex<Running>,
+    /// Held for the whole of a reload, so that the configuration that was read last serves last.
+    reloading: tokio::sync::Mutex<()>,
     /// What is told to whoever asks; locked for a moment only.
     told: Mutex<Told>,
     /// Plugins with a swap under way.
@@ -155,6 +157,7 @@ impl Gateway {
             drain_wanted: Notify::new(),
             metrics: Metrics::new(),
             servers: tokio::sync::Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
             running: tokio::sync::Mutex::new(running),
         };
         let gateway = Self(Arc::new(shared));
@@ -224,11 +227,14 @@ impl Gateway {
 
 impl Shared {
     async fn reload(&self) -> Result<u64, GatewayError> {
+        let _turn = self.reloading.lock().await;
         let loaded = (self.source.read)().map_err(GatewayError::Config)?;
-        let mut running = self.running.lock().await;
-        let overrides = running.overrides.under(&loaded.config);
+        let overrides = self.running.lock().await.overrides.under(&loaded.config);
         let previous = self.current.load_full();
+        // Fetching and compiling hold nothing up.
         let snapshot = build(&loaded, &overrides.choices(), Some(&previous), &self.runtime).await?;
+        let mut running = self.running.lock().await;
+        let (snapshot, overrides) = self.rebase(&running, &loaded, &previous, snapshot, overrides).await?;
         let bound = |listener: &Listener| running.listening.get(&listener.name) == Some(&listener.address);
         let fresh: Vec<Arc<Listener>> =
             snapshot.listeners.iter().filter(|listener| !bound(listener)).cloned().collect();
@@ -243,6 +249,24 @@ impl Shared {
         }
         self.listen(&mut running, sockets);
         Ok(snapshot.generation)
+    }
+
+    /// A snapshot that was built after `previous`, or, when something was swapped meanwhile, another after what serves now:
+    /// that one finds everything fetched and compiled.
+    async fn rebase(
+        &self,
+        running: &Running,
+        loaded: &Loaded,
+        previous: &Arc<Snapshot>,
+        snapshot: Snapshot,
+        overrides: Overrides,
+    ) -> Result<(Snapshot, Overrides), GatewayError> {
+        let (now, overrides_now) = (self.current.load_full(), running.overrides.under(&loaded.config));
+        if Arc::ptr_eq(&now, previous) && overrides_now == overrides {
+            return Ok((snapshot, overrides));
+        }
+        let snapshot = build(loaded, &overrides_now.choices(), Some(&now), &self.runtime).await?;
+        Ok((snapshot, overrides_now))
     }
 
     /// Hands each worker its socket of each listener.

@@ -176,8 +176,10 @@ impl Shared {
 
     /// What guests count themselves, as far as samples go.
     fn guest_samples(&self) -> PluginSamples {
-        let mut samples = PluginSamples::default();
-        for metric in self.runtime.guest_metrics().metrics {
+        let readings = self.runtime.guest_metrics();
+        let dropped = readings.dropped.into_iter().map(|(plugin, writes)| (plugin.to_string(), writes)).collect();
+        let mut samples = PluginSamples { dropped, ..PluginSamples::default() };
+        for metric in readings.metrics {
             let sample =
                 |value| GuestSample { plugin: metric.plugin.to_string(), name: metric.name.to_string(), value };
             match metric.value {

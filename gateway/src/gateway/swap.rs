@@ -112,15 +112,16 @@ impl Shared {
 
     /// The component that a swap asks for, compiled.
     async fn fetch(&self, swap: &Swap) -> Result<Arc<Version>, OperationError> {
-        let (configured, component_max) = {
+        let (configured, component_max, older) = {
             let running = self.running.lock().await;
             let configured = running.config.plugins.get(&swap.plugin).cloned();
-            (configured, running.config.runtime.component)
+            let older: Vec<Arc<Version>> = running.previous.values().cloned().collect();
+            (configured, running.config.runtime.component, older)
         };
         let configured = configured.ok_or_else(|| OperationError::UnknownPlugin(swap.plugin.clone()))?;
         let pinned = pin(&configured, swap)?;
         let snapshot = self.current.load_full();
-        let mut versions = Versions::new(&self.runtime, component_max, Some(&snapshot));
+        let mut versions = Versions::new(&self.runtime, component_max, Some(&snapshot)).beside(older);
         let loaded = match &swap.from {
             SwapSource::Component(component) => versions.of_component(component, pinned).await,
             SwapSource::Source(text) => {

@@ -11,7 +11,9 @@ use super::swap::{Wish, decision};
 use super::{Running, Shared};
 use crate::config::Config;
 use crate::config::model::RollbackWhen;
-use crate::control::{Evidence, Judgement, OperationError, Overrides, Rules, SwapReport, TrialOverride, judge};
+use crate::control::{
+    Evidence, Judgement, OperationError, Override, Overrides, Rules, SwapReport, TrialOverride, judge,
+};
 use crate::plugin::{Digest, Runtime, Totals, Trial, TrialMode, Version};
 use crate::snapshot::{Plugin, Snapshot};
 
@@ -62,6 +64,23 @@ impl Trials {
         let counted = counted(runtime);
         let judged = self.0.iter_mut().map(|(name, run)| (name.clone(), run.judge(name, &counted)));
         judged.filter(|(_, judgement)| *judgement != Judgement::GoOn).collect()
+    }
+}
+
+/// What is decided about a plugin's newest version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Promote,
+    RollBack,
+}
+
+impl Ending {
+    /// What it makes of a trial.
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Promote => "promoted",
+            Self::RollBack => "rolled_back",
+        }
     }
 }
 
@@ -161,31 +180,7 @@ impl Shared {
         actor: &str,
         why: Option<String>,
     ) -> Result<SwapReport, OperationError> {
-        let began = Instant::now();
-        let mut running = self.running.lock().await;
-        let (plugin, snapshot) = self.current_plugin(name)?;
-        let Some(trial) = &plugin.deployment.trial else {
-            return Err(OperationError::Conflict(format!("`{name}` has no canary and no shadow run to promote")));
-        };
-        let version = trial.release.declaration.version.clone();
-        let wish = Wish { stable: version.clone(), trial: None };
-        let rollout = self.ended(&running, name, "promoted", actor, why.as_deref());
-        let decision = decision(version.digest(), actor, why);
-        let outcome = self
-            .deploy(
-                &mut running,
-                &snapshot,
-                &plugin,
-                wish,
-                |held| {
-                    held.stable = Some(decision);
-                    held.trial = TrialOverride::Over;
-                    held.last_rollout = rollout;
-                },
-                began,
-            )
-            .await;
-        drop(running);
+        let outcome = self.decide(name, Ending::Promote, actor, why).await;
         self.account(name, "promote", actor, &outcome);
         outcome
     }
@@ -197,36 +192,55 @@ impl Shared {
         actor: &str,
         why: Option<String>,
     ) -> Result<SwapReport, OperationError> {
+        let outcome = self.decide(name, Ending::RollBack, actor, why).await;
+        self.account(name, "rollback", actor, &outcome);
+        outcome
+    }
+
+    async fn decide(
+        &self,
+        name: &str,
+        ending: Ending,
+        actor: &str,
+        why: Option<String>,
+    ) -> Result<SwapReport, OperationError> {
         let began = Instant::now();
         let mut running = self.running.lock().await;
         let (plugin, snapshot) = self.current_plugin(name)?;
-        let stable = plugin.deployment.stable.declaration.version.clone();
-        let outcome = if plugin.deployment.trial.is_some() {
-            let rollout = self.ended(&running, name, "rolled_back", actor, why.as_deref());
-            let wish = Wish { stable, trial: None };
-            self.deploy(
-                &mut running,
-                &snapshot,
-                &plugin,
-                wish,
-                |held| {
-                    held.trial = TrialOverride::Over;
-                    held.last_rollout = rollout;
-                },
-                began,
-            )
-            .await
-            .map(|report| SwapReport { state: "rolled_back", ..report })
-        } else if let Some(previous) = running.previous.get(name).cloned() {
-            let decision = decision(previous.digest(), actor, why);
-            let wish = Wish { stable: previous, trial: None };
-            self.deploy(&mut running, &snapshot, &plugin, wish, |held| held.stable = Some(decision), began).await
-        } else {
-            Err(OperationError::Conflict(format!("`{name}` has no version to go back to: none served before this one")))
+        let serving = &plugin.deployment.stable.declaration.version;
+        let trial = plugin.deployment.trial.as_ref().map(|trial| trial.release.declaration.version.clone());
+        let is_trial_over = trial.is_some();
+        let stable = match (ending, trial) {
+            (Ending::Promote, trial) => {
+                trial.ok_or_else(|| format!("`{name}` has no canary and no shadow run to promote"))
+            }
+            (Ending::RollBack, Some(_)) => Ok(serving.clone()),
+            (Ending::RollBack, None) => running
+                .previous
+                .get(name)
+                .cloned()
+                .ok_or_else(|| format!("`{name}` has no version to go back to: none served before this one")),
         };
-        drop(running);
-        self.account(name, "rollback", actor, &outcome);
-        outcome
+        let stable = stable.map_err(OperationError::Conflict)?;
+        // What the trial has shown stands fixed before it ends, and is told once it has ended.
+        let rollout = is_trial_over.then(|| self.rollout(&running, name, ending, actor, why.as_deref())).flatten();
+        let decision = (stable.digest() != serving.digest()).then(|| decision(stable.digest(), actor, why));
+        let change = |held: &mut Override| {
+            if decision.is_some() {
+                held.stable = decision;
+            }
+            if is_trial_over {
+                held.trial = TrialOverride::Over;
+                held.last_rollout.clone_from(&rollout);
+            }
+        };
+        let wish = Wish { stable, trial: None };
+        let report = self.deploy(&mut running, &snapshot, &plugin, wish, change, began).await?;
+        if let Some(rollout) = rollout {
+            self.tell_rollout(name, rollout);
+        }
+        let state = if is_trial_over && ending == Ending::RollBack { ending.outcome() } else { report.state };
+        Ok(SwapReport { state, ..report })
     }
 
     /// Ends an override: the configuration's version serves, and its canary is tried again.
@@ -252,16 +266,29 @@ impl Shared {
         outcome
     }
 
-    fn ended(&self, running: &Running, plugin: &str, outcome: &str, actor: &str, why: Option<&str>) -> Option<Value> {
+    /// What is kept of a trial that ends so.
+    fn rollout(
+        &self,
+        running: &Running,
+        plugin: &str,
+        ending: Ending,
+        actor: &str,
+        why: Option<&str>,
+    ) -> Option<Value> {
         let mut report = running.trials.report(plugin, &self.runtime)?;
-        report["outcome"] = outcome.into();
+        report["outcome"] = ending.outcome().into();
         report["decided_by"] = actor.into();
         report["reason"] = why.into();
         report["ended"] = now().into();
-        let words = &report["evidence"];
-        tracing::info!(plugin, outcome, actor, reason = why, evidence = %words, "a trial is over");
-        self.event("rollout", [("plugin", plugin.into()), ("outcome", outcome.into()), ("report", report.clone())]);
         Some(report)
+    }
+
+    fn tell_rollout(&self, plugin: &str, report: Value) {
+        let word = |key: &str| report[key].as_str();
+        let (outcome, actor, reason) = (word("outcome"), word("decided_by"), word("reason"));
+        let words = &report["evidence"];
+        tracing::info!(plugin, outcome, actor, reason, evidence = %words, "a trial is over");
+        self.event("rollout", [("plugin", plugin.into()), ("outcome", outcome.into()), ("report", report.clone())]);
     }
 
     async fn judge(&self) {

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Failures in a row, and what follows from them. One for each pool, so for each worker.
+/// Failures in a row, and what follows from them. One for each hook of a pool, so for each worker.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: Cell<u32>,

@@ -78,34 +78,28 @@ impl Compiler {
         let (shelf, name) = (self.code.clone(), self.name(digest));
         in_background(move || shelf.keep(draft, &name)).await?.map_err(|error| self.not_kept(digest, error))?;
         tracing::debug!(sha256 = %digest, elapsed = ?started.elapsed(), "compiled");
-        let (engine, path) = (engine.clone(), self.code.path(&self.name(digest)));
-        match in_background(move || open(&engine, &path)).await? {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(LoadError::Compile("somebody removed the compiled code at once".to_owned())),
-            // What compiles may still be more than an instance can get, such as a memory beyond every slot.
-            Err(error) => Err(LoadError::World(format!("{error:#}"))),
-        }
+        let made = self.find(engine, digest).await?;
+        made.ok_or_else(|| LoadError::Compile("somebody removed or damaged the compiled code at once".to_owned()))
     }
 
-    /// `None` when the code is not there, or when it cannot be used, which is said.
+    /// `None` when the code is not there, or when it was damaged, which is said.
     async fn find(&self, engine: &Engine, digest: Digest) -> Result<Option<Component>, LoadError> {
         let (engine, shelf, name) = (engine.clone(), self.code.clone(), self.name(digest));
         in_background(move || {
             let path = shelf.path(&name);
-            match open(&engine, &path) {
-                Ok(Some(component)) => {
-                    shelf.touch(&name);
-                    Some(component)
-                }
-                Ok(None) => None,
+            let found = match whole(&path) {
+                Ok(true) => deserialize(&engine, &path),
+                Ok(false) => return Ok(None),
                 Err(error) => {
-                    let path = path.display();
-                    tracing::warn!(%path, error = format!("{error:#}"), "compiled code cannot be used");
-                    None
+                    tracing::warn!(path = %path.display(), %error, "compiled code cannot be used");
+                    return Ok(None);
                 }
-            }
+            };
+            shelf.touch(&name);
+            // What compiles may still be more than an instance can get, such as a memory beyond every slot.
+            found.map(Some).map_err(|error| LoadError::World(format!("{error:#}")))
         })
-        .await
+        .await?
     }
 
     fn name(&self, digest: Digest) -> String {
@@ -130,19 +124,17 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
     spawn_blocking(work).await.map_err(|error| LoadError::Compile(error.to_string()))
 }
 
-/// The component that was compiled into this file; `None` when there is no such file.
-fn open(engine: &Engine, path: &Path) -> wasmtime::Result<Option<Component>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    check_seal(file)?;
-    deserialize(engine, path).map(Some)
+/// Whether there is such a file, with an unbroken seal.
+fn whole(path: &Path) -> io::Result<bool> {
+    match File::open(path) {
+        Ok(file) => check_seal(file).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
-fn check_seal(mut file: File) -> wasmtime::Result<()> {
-    let broken = || wasmtime::Error::msg("its seal is broken: the file was damaged");
+fn check_seal(mut file: File) -> io::Result<()> {
+    let broken = || io::Error::other("its seal is broken: the file was damaged");
     let code_bytes = file.metadata()?.len().checked_sub(SEAL_BYTES).ok_or_else(broken)?;
     let mut hasher = Sha256::new();
     io::copy(&mut file.by_ref().take(code_bytes), &mut hasher)?;

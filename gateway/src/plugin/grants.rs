@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use http::{Method, Uri};
+use http::Uri;
 
 use super::contract::is_free;
 use crate::outbound::Reach;
@@ -43,8 +43,6 @@ pub struct HttpGrant {
     /// `scheme://host[:port]`, in lower case and without the scheme's own port.
     origins: BTreeSet<Box<str>>,
     pub(super) reach: Reach,
-    /// For shadows: only by methods that ask and change nothing (RFC 9110 §9.2.1).
-    only_safe: bool,
     under_way: AtomicUsize,
 }
 
@@ -66,7 +64,7 @@ impl Grants {
     }
 
     /// The same for guests that may change nothing outside themselves: what they write to stores and take from limiters is
-    /// theirs alone, and their requests only ask.
+    /// theirs alone, and no request of theirs is sent.
     pub fn for_shadow(of: &Arc<Self>) -> Self {
         fn each<T>(named: &Named<T>, make: impl Fn(&T) -> T) -> Named<T> {
             named.iter().map(|(name, one)| (name.clone(), Arc::new(make(one)))).collect()
@@ -114,17 +112,15 @@ impl SecretGrant {
 impl HttpGrant {
     /// Origins in the one form that is compared: `scheme://host[:port]`, in lower case, without the scheme's own port.
     pub fn new(origins: impl IntoIterator<Item = Box<str>>, reach: Reach) -> Self {
-        Self { origins: origins.into_iter().collect(), reach, only_safe: false, under_way: AtomicUsize::new(0) }
+        Self { origins: origins.into_iter().collect(), reach, under_way: AtomicUsize::new(0) }
     }
 
+    /// The interface is there, and leads nowhere.
     fn for_shadow(&self) -> Self {
-        Self { only_safe: true, ..Self::new(self.origins.iter().cloned(), self.reach) }
+        Self::new([], self.reach)
     }
 
-    pub(super) fn admits(&self, method: &Method, url: &Uri) -> bool {
-        if self.only_safe && !method.is_safe() {
-            return false;
-        }
+    pub(super) fn admits(&self, url: &Uri) -> bool {
         let (Some(scheme), Some(host)) = (url.scheme_str(), url.host()) else { return false };
         let own_port = match scheme {
             "http" => 80,
@@ -197,7 +193,7 @@ mod tests {
     fn an_origin_is_scheme_host_and_port() {
         let origins = ["https://a.example", "http://b.example:8080", "https://[2001:db8::1]:8443"];
         let grant = HttpGrant::new(origins.map(Box::from), Reach::Public);
-        let admits = |url: &str| url.parse().is_ok_and(|url| grant.admits(&Method::POST, &url));
+        let admits = |url: &str| url.parse().is_ok_and(|url| grant.admits(&url));
         for url in
             ["https://a.example", "https://A.Example:443/x?y", "http://b.example:8080/", "https://[2001:db8::1]:8443/"]
         {
@@ -230,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shadow_only_asks() {
+    fn a_shadow_sends_no_requests() {
         let grant = HttpGrant::new(["https://a.example".into()], Reach::Public);
         let grants = Arc::new(Grants { http: Some(grant), ..Grants::default() });
         let shadow = Grants::for_shadow(&grants);
         assert!(shadow.admits("http") && shadow.same_as(&grants));
         let url = "https://a.example/".parse().unwrap();
-        let admits = |method| shadow.http.as_ref().unwrap().admits(&method, &url);
-        assert!(admits(Method::GET) && admits(Method::HEAD) && !admits(Method::POST) && !admits(Method::DELETE));
+        let admits = |grants: &Grants| grants.http.as_ref().unwrap().admits(&url);
+        assert!(admits(&grants) && !admits(&shadow));
     }
 
     #[test]

@@ -107,10 +107,23 @@ impl Lease {
     /// Keeps the instance for a later call.
     ///
     /// # Errors
-    /// [`Failure::Limit`] when as many are kept as may be; the instance is gone then.
-    pub fn park(self) -> Result<Parked, Failure> {
-        self.pool.park()?;
-        Ok(Parked(Some(self)))
+    /// [`Failure::Limit`] when as many are kept as may be; the instance serves on where instances are used again.
+    pub async fn park(self) -> Result<Parked, Failure> {
+        match self.try_park() {
+            Ok(parked) => Ok(parked),
+            Err((lease, failure)) => {
+                lease.let_go().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// As [`Self::park`], with the lease back when there is no room.
+    pub(super) fn try_park(self) -> Result<Parked, (Self, Failure)> {
+        match self.pool.park() {
+            Ok(()) => Ok(Parked(Some(self))),
+            Err(failure) => Err((self, failure)),
+        }
     }
 
     /// Counts a call that is over. A failure leaves the guest's memory in doubt, and is the last thing the instance does.

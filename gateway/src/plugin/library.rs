@@ -4,10 +4,12 @@
 //! Everything here is checked when it is read, and nothing here is ever the reason why a gateway does not start: what is
 //! damaged is said and passed over. It reads and writes files, so it belongs on the control side.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -24,6 +26,8 @@ pub struct Library {
     /// Machine code: written by `compile`, cleared away here.
     code: Shelf,
     bytes_max: u64,
+    /// What this process has noted, by the records' keys, and when: what is still fresh need not be noted again.
+    noted: Arc<Mutex<HashMap<String, (Digest, Instant)>>>,
 }
 
 /// A folder of the library cannot be used.
@@ -48,6 +52,7 @@ impl Library {
             records: Records::open(at("records")).map_err(fail(at("records")))?,
             code: Shelf::open(at("compiled")).map_err(fail(at("compiled")))?,
             bytes_max,
+            noted: Arc::default(),
         })
     }
 
@@ -88,13 +93,22 @@ impl Library {
         Some(component.into())
     }
 
-    /// Notes that this component serves under the plugin's name, and that it came from `source`.
+    /// Notes that this component serves under the plugin's name, and that it came from `source`. Called for every plugin at
+    /// every change, it reaches for the disk when that is news, or so old that the record could pass for one out of use.
     ///
     /// # Errors
     /// [`LibraryError`] when the note cannot be written; the one before it stays.
     pub fn remember(&self, plugin: &str, source: &str, digest: Digest) -> Result<(), LibraryError> {
+        let key = LastGood::key_of(plugin, source);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(&key).is_some_and(|(known, at)| *known == digest && at.elapsed() < NOTE_AGE_MAX) {
+            return Ok(());
+        }
         let record = LastGood { plugin: plugin.to_owned(), source: source.to_owned(), sha256: digest };
-        self.records.write(&record).map_err(|error| LibraryError { path: self.records.folder().to_owned(), error })
+        self.records.write(&record).map_err(|error| LibraryError { path: self.records.folder().to_owned(), error })?;
+        noted.retain(|_, (_, at)| at.elapsed() < NOTE_AGE_MAX);
+        noted.insert(key, (digest, Instant::now()));
+        Ok(())
     }
 
     /// The component that served last under the plugin's name, when it came from this source. It may be gone from here.
@@ -124,8 +138,13 @@ impl Library {
     }
 
     /// Removes what was used least recently, until components and machine code fit into their bound. What belongs to a
-    /// component in `in_use` stays, whatever it takes.
+    /// component in `in_use` stays, whatever it takes. Unless something was put here since, the last time is good enough.
     pub fn sweep(&self, in_use: &HashSet<Digest>) {
+        // All are asked, because asking makes them forget.
+        let has_grown = [self.components.has_grown(), self.code.has_grown(), self.records.has_grown()];
+        if !has_grown.contains(&true) {
+            return;
+        }
         let in_use: HashSet<String> = in_use.iter().map(Digest::to_string).collect();
         let mut items = listed(&self.components);
         items.extend(listed(&self.code));
@@ -177,6 +196,9 @@ fn removed(item: &Item) -> bool {
         }
     }
 }
+
+/// A note is renewed so often: far more often than 4,096 other records come in.
+const NOTE_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
 fn signature_name(digest: Digest) -> String {
     format!("{digest}.minisig")
@@ -279,6 +301,26 @@ mod tests {
         library.sweep(&digests.into());
         assert!(digests.iter().all(|digest| library.get(*digest).is_some()));
         library.sweep(&HashSet::new());
+        assert!(digests.iter().all(|digest| library.get(*digest).is_some()), "nothing has come since");
+        library.put_signature(digests[0], "").unwrap();
+        library.sweep(&HashSet::new());
         assert_eq!(digests.iter().filter(|digest| library.get(**digest).is_some()).count(), 1);
+    }
+
+    #[test]
+    fn what_was_noted_a_moment_ago_is_not_written_again() {
+        let (folder, library) = library(100);
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        library.remember("audit", "file:a.wasm", one).unwrap();
+        let records = || fs::read_dir(folder.path().join("records")).unwrap().map(|entry| entry.unwrap().path());
+        let record = records().next().unwrap();
+        fs::write(&record, "gone").unwrap();
+        library.remember("audit", "file:a.wasm", one).unwrap();
+        assert_eq!(fs::read_to_string(&record).unwrap(), "gone");
+        for digest in [two, one] {
+            library.remember("audit", "file:a.wasm", digest).unwrap();
+            assert_eq!(library.recall("audit", "file:a.wasm"), Some(digest));
+        }
+        assert_eq!(records().count(), 1);
     }
 }

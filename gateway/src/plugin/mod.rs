@@ -83,6 +83,7 @@ pub use budget::GuestTime;
 pub(crate) use child::CHILD_COMMAND;
 pub use child::compile_child;
 pub use compile::CompileLimits;
+pub use configure::SetupFailure;
 pub use declaration::{Declaration, Isolation, Limits, Recycle};
 pub use deployment::{Deployment, Release, Share, StickyKey, Trial, TrialMode};
 pub use digest::{Digest, DigestError};

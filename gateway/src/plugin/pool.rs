@@ -18,6 +18,7 @@ use super::instance::Instance;
 use super::lease::Lease;
 use super::restarts::Restarts;
 use super::stats::Stats;
+use super::version::Hook;
 
 /// Instances of one declaration on one worker.
 pub struct Pool {
@@ -36,7 +37,8 @@ pub struct Pool {
     attachments: RefCell<Rc<[u32]>>,
     retirements: Cell<u64>,
     restarts: Restarts,
-    breaker: Breaker,
+    /// One for each hook over heads: a hook that goes well does not make up for the other.
+    breakers: [Breaker; 2],
     stats: Arc<Stats>,
     reported: Cell<Option<Instant>>,
 }
@@ -55,7 +57,7 @@ impl Pool {
             overtime: Arc::default(),
             attachments: RefCell::new(Rc::default()),
             retirements: Cell::new(0),
-            breaker: Breaker::default(),
+            breakers: Default::default(),
             stats,
             reported: Cell::new(None),
         }
@@ -94,9 +96,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether a plugin that fails open is called at all: one that kept failing is left out for a while.
-    pub fn admits(&self) -> bool {
-        let admits = self.breaker.admits();
+    /// Whether a hook of a plugin that fails open is called at all: one that kept failing is left out for a while.
+    pub fn admits(&self, hook: Hook) -> bool {
+        let admits = self.breaker(hook).admits();
         if !admits {
             self.stats.skipped();
         }
@@ -104,13 +106,17 @@ impl Pool {
     }
 
     /// Notes the outcome of a call of an attachment that fails open.
-    pub fn passed_open(&self) {
-        self.breaker.succeeded();
+    pub fn passed_open(&self, hook: Hook) {
+        self.breaker(hook).succeeded();
     }
 
     /// As [`Self::passed_open`], for a failure. Says whether the breaker opened with it.
-    pub fn failed_open(&self) -> bool {
-        self.breaker.failed()
+    pub fn failed_open(&self, hook: Hook) -> bool {
+        self.breaker(hook).failed()
+    }
+
+    fn breaker(&self, hook: Hook) -> &Breaker {
+        &self.breakers[usize::from(hook == Hook::Response)]
     }
 
     /// Whether something that is seen often may be logged: once in `interval`.

@@ -103,6 +103,11 @@ impl Records {
             .ok()
     }
 
+    /// As [`Shelf::has_grown`].
+    pub(super) fn has_grown(&self) -> bool {
+        self.0.has_grown()
+    }
+
     /// Those beyond the bound, which were used least recently.
     pub(super) fn superfluous(&self) -> io::Result<Vec<Item>> {
         let mut items = self.0.items()?;

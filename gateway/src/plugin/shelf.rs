@@ -4,13 +4,19 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 /// Files by name. Several processes may share the folder: a reader meets a whole file or none.
 #[derive(Debug, Clone)]
-pub(super) struct Shelf(PathBuf);
+pub(super) struct Shelf {
+    folder: PathBuf,
+    /// Whether this process has put something here that [`Self::has_grown`] has not told yet.
+    has_grown: Arc<AtomicBool>,
+}
 
 /// A file on a shelf.
 #[derive(Debug)]
@@ -27,26 +33,33 @@ impl Shelf {
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o700))?;
-        Ok(Self(path))
+        // What lies here from earlier times counts as new.
+        Ok(Self { folder: path, has_grown: Arc::new(AtomicBool::new(true)) })
     }
 
     pub(super) fn folder(&self) -> &Path {
-        &self.0
+        &self.folder
+    }
+
+    /// Whether something was put here since the last call.
+    pub(super) fn has_grown(&self) -> bool {
+        self.has_grown.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.folder.join(name)
     }
 
     /// A file (mode 0600) that has no name yet, and is gone when it never gets one.
     pub(super) fn draft(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix(DRAFT).tempfile_in(&self.0)
+        tempfile::Builder::new().prefix(DRAFT).tempfile_in(&self.folder)
     }
 
     /// Gives a draft its name once its bytes are on the disk: not even a power cut leaves half a file behind.
     pub(super) fn keep(&self, draft: NamedTempFile, name: &str) -> io::Result<()> {
         draft.as_file().sync_all()?;
         draft.persist(self.path(name))?;
+        self.has_grown.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -65,7 +78,7 @@ impl Shelf {
     /// The files, those that were used least recently first. Drafts that nobody finished are removed on the way.
     pub(super) fn items(&self) -> io::Result<Vec<Item>> {
         let mut items = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             // A file that another process has removed meanwhile is no fault.
             let Ok(metadata) = entry.metadata() else { continue };

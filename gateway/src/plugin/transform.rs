@@ -100,7 +100,16 @@ impl Lease {
             self.let_go().await;
             return Ok(None);
         };
-        Ok(Some(Transform { parked: self.park()?, handle, hook, time: GuestTime::new(Duration::MAX) }))
+        match self.try_park() {
+            Ok(parked) => Ok(Some(Transform { parked, handle, hook, time: GuestTime::new(Duration::MAX) })),
+            Err((mut lease, failure)) => {
+                // Nothing is wrong with it, there is only no room: without the transform it serves on.
+                if lease.instance().close(handle).await.is_ok() {
+                    lease.let_go().await;
+                }
+                Err(failure)
+            }
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use http::HeaderName;
 use super::config_fault::ConfigFault;
 use crate::config::At;
 use crate::plugin::{
-    Attachment, Declaration, Deployment, Failure, Grants, Isolation, Limits, Recycle, Release, Runtime, Trial, Version,
+    Attachment, Declaration, Deployment, Failure, Grants, Isolation, Limits, Recycle, Release, Runtime, SetupFailure,
+    Trial, Version,
 };
 
 /// A declared plugin with its attachments.
@@ -49,6 +50,8 @@ pub enum Refusal {
     Ungranted { plugin: Arc<str>, at: Box<str>, interface: Box<str>, grant: &'static str },
     #[error("plugin `{plugin}` refuses its config on route `{route}`: {fault}")]
     Config { plugin: Arc<str>, route: Box<str>, at: Box<str>, fault: Box<ConfigFault> },
+    #[error("plugin `{plugin}` cannot be instantiated: it {failure}")]
+    Start { plugin: Arc<str>, at: Box<str>, failure: Failure },
     #[error("plugin `{plugin}` failed in `configure` on route `{route}`: it {failure}")]
     Configure { plugin: Arc<str>, route: Box<str>, at: Box<str>, failure: Failure },
     #[error("plugin `{plugin}` on route `{route}` may not fail open: it does not declare `may-fail-open`")]
@@ -131,6 +134,8 @@ pub(super) async fn release(
                 at: wanted.at.clone(),
             }),
             Ok(attachment) => attachments.push(attachment),
+            // So would every other.
+            Err(failure @ SetupFailure::Start(_)) => return Err(vec![refusal(name, wanted, failure)]),
             Err(failure) => refusals.push(refusal(name, wanted, failure)),
         }
     }
@@ -158,10 +163,15 @@ fn ungranted<'v>(
     let (name, grants) = (name.clone(), settings.grants.clone());
     missing.filter(move |capability| !grants.admits(capability.interface)).map(move |capability| Refusal::Ungranted {
         plugin: name.clone(),
-        at: At::ROOT.key("plugins").key(&name).to_string().into(),
+        at: declared(&name),
         interface: capability.interface.into(),
         grant: capability.grant,
     })
+}
+
+/// Where the configuration declares a plugin.
+fn declared(plugin: &str) -> Box<str> {
+    At::ROOT.key("plugins").key(plugin).to_string().into()
 }
 
 /// One of what a key of `grants` lists.
@@ -177,11 +187,14 @@ fn thing(grant: &str) -> &str {
     }
 }
 
-fn refusal(plugin: &Arc<str>, wanted: &Use, failure: Failure) -> Refusal {
+fn refusal(plugin: &Arc<str>, wanted: &Use, failure: SetupFailure) -> Refusal {
     let (plugin, route, at) = (plugin.clone(), wanted.route.clone(), wanted.at.clone());
     match failure {
-        Failure::Configure(words) => refused(&plugin, wanted, ConfigFault::by_plugin(words, &wanted.value())),
-        failure => Refusal::Configure { plugin, route, at, failure },
+        SetupFailure::Start(failure) => Refusal::Start { at: declared(&plugin), plugin, failure },
+        SetupFailure::Configure(Failure::Configure(words)) => {
+            refused(&plugin, wanted, ConfigFault::by_plugin(words, &wanted.value()))
+        }
+        SetupFailure::Configure(failure) => Refusal::Configure { plugin, route, at, failure },
     }
 }
 
@@ -237,6 +250,7 @@ impl Refusal {
     /// The entry of the configuration that it is about.
     pub fn at(&self) -> &str {
         let (Self::Ungranted { at, .. }
+        | Self::Start { at, .. }
         | Self::Config { at, .. }
         | Self::Configure { at, .. }
         | Self::FailOpen { at, .. }) = self;

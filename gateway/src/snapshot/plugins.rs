@@ -241,7 +241,7 @@ fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> S
 fn fault(refusal: &Refusal) -> Fault {
     let key = match refusal {
         Refusal::Config { at, fault, .. } => return fault.place(at, refusal.to_string()),
-        Refusal::Ungranted { .. } => "source",
+        Refusal::Ungranted { .. } | Refusal::Start { .. } => "source",
         Refusal::Configure { .. } => "config",
         Refusal::FailOpen { .. } => "on_error",
     };

@@ -22,6 +22,12 @@ impl<'b> Versions<'b> {
         Self { runtime, component_max, known: versions.map(|version| (version.digest(), version)).collect() }
     }
 
+    /// The same with others at hand, which are loaded and serve nothing.
+    pub fn beside(mut self, others: impl IntoIterator<Item = Arc<Version>>) -> Self {
+        self.known.extend(others.into_iter().map(|version| (version.digest(), version)));
+        self
+    }
+
     /// The version that `source` gives now; when it gives none, the last that served `plugin` from there.
     ///
     /// # Errors

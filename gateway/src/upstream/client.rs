@@ -1,14 +1,19 @@
 //! The connections of one worker to one endpoint: HTTP/1.1, kept alive, last in, first out.
 //!
-//! A connection comes back when the response's body has passed, not before; one that is dropped earlier is closed.
+//! A connection comes back when the response's body has passed, not before; one that is dropped earlier is closed. So is one
+//! whose response was over before its request: it is busy with that request for as long as the client likes (RFC 9112 §9.3).
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -48,8 +53,15 @@ pub enum SendError {
 }
 
 struct Idle {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Outgoing>,
     since: Instant,
+}
+
+/// A request's body, which says when the connection is done with it.
+struct Outgoing {
+    body: Body,
+    /// `None` for a body that was at its end from the beginning.
+    has_ended: Option<Rc<Cell<bool>>>,
 }
 
 impl Client {
@@ -70,14 +82,16 @@ impl Client {
     ///
     /// # Errors
     /// Any [`SendError`].
-    pub async fn send(self: &Rc<Self>, mut request: Request<Body>) -> Result<Sent, SendError> {
+    pub async fn send(self: &Rc<Self>, request: Request<Body>) -> Result<Sent, SendError> {
+        let mut request = request.map(Outgoing::new);
+        let has_ended = request.body().has_ended.clone();
         while let Some(mut sender) = self.take_idle() {
             // The body has passed, but the connection's own task may have a last word to say.
             if sender.ready().await.is_err() {
                 continue;
             }
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.sent(response, sender)),
+                Ok(response) => return Ok(self.sent(response, sender, has_ended)),
                 Err(mut error) => match error.take_message() {
                     // It never left: the connection had died unnoticed.
                     Some(unsent) => request = unsent,
@@ -86,7 +100,7 @@ impl Client {
             }
         }
         // Boxed: connecting is rare, and would take room in the future of every request.
-        Box::pin(self.send_fresh(request)).await
+        Box::pin(self.connect_and_send(request)).await
     }
 
     /// The same on a new connection: for a second try after a kept one turned out to be dead.
@@ -94,9 +108,14 @@ impl Client {
     /// # Errors
     /// Any [`SendError`].
     pub async fn send_fresh(self: &Rc<Self>, request: Request<Body>) -> Result<Sent, SendError> {
+        self.connect_and_send(request.map(Outgoing::new)).await
+    }
+
+    async fn connect_and_send(self: &Rc<Self>, request: Request<Outgoing>) -> Result<Sent, SendError> {
+        let has_ended = request.body().has_ended.clone();
         let mut sender = self.connect().await?;
         match sender.try_send_request(request).await {
-            Ok(response) => Ok(self.sent(response, sender)),
+            Ok(response) => Ok(self.sent(response, sender, has_ended)),
             Err(error) => Err(failure(error.into_error(), false)),
         }
     }
@@ -109,13 +128,13 @@ impl Client {
         self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed() && fresh(idle));
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, SendError> {
+    async fn connect(&self) -> Result<SendRequest<Outgoing>, SendError> {
         let connect = async {
             let stream = TcpStream::connect((&*self.endpoint.host, self.endpoint.port)).await?;
             stream.set_nodelay(true)?;
             http1::Builder::new()
                 .preserve_header_case(false)
-                .handshake::<_, Body>(TokioIo::new(stream))
+                .handshake::<_, Outgoing>(TokioIo::new(stream))
                 .await
                 .map_err(io::Error::other)
         };
@@ -128,21 +147,62 @@ impl Client {
         Ok(sender)
     }
 
-    fn take_idle(&self) -> Option<SendRequest<Body>> {
+    fn take_idle(&self) -> Option<SendRequest<Outgoing>> {
         let mut idle = self.idle.borrow_mut();
         std::iter::from_fn(|| idle.pop()).map(|idle| idle.sender).find(|sender| !sender.is_closed())
     }
 
-    fn sent(self: &Rc<Self>, response: Response<Incoming>, sender: SendRequest<Body>) -> Sent {
+    fn sent(
+        self: &Rc<Self>,
+        response: Response<Incoming>,
+        sender: SendRequest<Outgoing>,
+        has_ended: Option<Rc<Cell<bool>>>,
+    ) -> Sent {
         let client: Weak<Self> = Rc::downgrade(self);
         let give_back = Box::new(move || {
             let Some(client) = client.upgrade() else { return };
+            if has_ended.is_some_and(|has_ended| !has_ended.get()) {
+                return;
+            }
             let mut idle = client.idle.borrow_mut();
             if idle.len() < client.idle_max && !sender.is_closed() {
                 idle.push(Idle { sender, since: client.now.get() });
             }
         });
         Sent { response, give_back }
+    }
+}
+
+impl Outgoing {
+    fn new(body: Body) -> Self {
+        let has_ended = (!body.is_end_stream()).then(Rc::default);
+        Self { body, has_ended }
+    }
+}
+
+/// The connection lets go of a body once it has sent the last of it, even where it knew the length and asked for no end.
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(has_ended) = &self.has_ended {
+            has_ended.set(true);
+        }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

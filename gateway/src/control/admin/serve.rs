@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::desk::Desk;
@@ -63,6 +64,12 @@ impl AdminServer {
     pub fn set_access(&self, access: &Access) -> Result<(), TokenError> {
         self.desk.gate.set_access(access)
     }
+
+    /// Closes the socket, and the connections when they have been answered what they asked, after a while at the latest:
+    /// who moved the server elsewhere through it still hears so.
+    pub fn retire(self) {
+        self.accepting.retire();
+    }
 }
 
 impl ProbesServer {
@@ -75,6 +82,11 @@ impl ProbesServer {
         tracing::info!(address = %listening, "probes listening");
         let limits = AdminLimits::new(0);
         Ok(Self { accepting: Accepting::start(listening, limits, Arc::new(Probes::new(operator))) })
+    }
+
+    /// As [`AdminServer::retire`].
+    pub fn retire(self) {
+        self.accepting.retire();
     }
 
     /// `HOST:PORT`, with the port that the system chose where 0 was asked for.
@@ -97,26 +109,39 @@ pub(super) trait Answering: Send + Sync + 'static {
     fn answer(&self, request: Request<Body>, peer: Peer) -> impl Future<Output = Response> + Send;
 }
 
-/// A task that accepts until this is dropped.
+/// A task that accepts until this is dropped, or retires.
 struct Accepting {
     address: String,
+    is_retired: watch::Sender<bool>,
     task: AbortHandle,
 }
 
 impl Accepting {
     fn start(listening: Listening, limits: AdminLimits, answering: Arc<impl Answering>) -> Self {
         let address = listening.to_string();
-        Self { address, task: tokio::spawn(accept(listening, limits, answering)).abort_handle() }
+        let (is_retired, retired) = watch::channel(false);
+        Self { address, is_retired, task: tokio::spawn(accept(listening, limits, answering, retired)).abort_handle() }
+    }
+
+    fn retire(self) {
+        self.is_retired.send_replace(true);
     }
 }
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        self.task.abort();
+        if !*self.is_retired.borrow() {
+            self.task.abort();
+        }
     }
 }
 
-async fn accept(listening: Listening, limits: AdminLimits, answering: Arc<impl Answering>) {
+async fn accept(
+    listening: Listening,
+    limits: AdminLimits,
+    answering: Arc<impl Answering>,
+    mut retired: watch::Receiver<bool>,
+) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     // The connections end with this task.
     let mut connections = JoinSet::new();
@@ -124,11 +149,12 @@ async fn accept(listening: Listening, limits: AdminLimits, answering: Arc<impl A
         let accepted = tokio::select! {
             accepted = listening.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            _ = retired.changed() => break,
         };
         match accepted {
             Ok((stream, peer)) => match permits.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    connections.spawn(serve(stream, peer, limits.clone(), answering.clone(), permit));
+                    connections.spawn(serve(stream, peer, limits.clone(), answering.clone(), permit, retired.clone()));
                 }
                 Err(_) => tracing::warn!(%peer, "the admin server has all the connections it may have: one is closed"),
             },
@@ -139,6 +165,10 @@ async fn accept(listening: Listening, limits: AdminLimits, answering: Arc<impl A
             }
         }
     }
+    drop(listening);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Streams of events have no end of their own.
+    let _ = tokio::time::timeout(RETIRED_MAX, all).await;
 }
 
 async fn serve(
@@ -147,6 +177,7 @@ async fn serve(
     limits: AdminLimits,
     answering: Arc<impl Answering>,
     _permit: OwnedSemaphorePermit,
+    mut retired: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let answering = answering.clone();
@@ -157,8 +188,17 @@ async fn serve(
         .header_read_timeout(limits.head_timeout)
         .max_header_size(limits.head_bytes)
         .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
     // Errors here are the client's: it went away, or spoke no HTTP and was told so.
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        _ = retired.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long a server that was retired may go on answering.
+const RETIRED_MAX: Duration = Duration::from_secs(10);

@@ -86,12 +86,12 @@ impl PluginFilter {
         let before = self.policy.may_open().then(|| exchange.request_state());
         let attachment = side.attachment(self.slot);
         match self.call_request(side, attachment, exchange).await {
-            Ok(verdict) => self.passed(side, verdict),
+            Ok(verdict) => self.passed(Hook::Request, side, verdict),
             Err(failure) => {
                 if let Some(before) = before {
                     exchange.restore_request(before);
                 }
-                self.failed(side, failure, exchange)
+                self.failed(Hook::Request, side, failure, exchange)
             }
         }
     }
@@ -100,12 +100,12 @@ impl PluginFilter {
         let before = self.policy.may_open().then(|| exchange.response_state());
         let attachment = side.attachment(self.slot);
         match self.call_response(side, attachment, exchange).await {
-            Ok(verdict) => self.passed(side, verdict),
+            Ok(verdict) => self.passed(Hook::Response, side, verdict),
             Err(failure) => {
                 if let Some(before) = before {
                     exchange.restore_response(before);
                 }
-                self.failed(side, failure, exchange)
+                self.failed(Hook::Response, side, failure, exchange)
             }
         }
     }
@@ -183,19 +183,19 @@ impl PluginFilter {
         }
         let later = IN_ORDER.iter().skip_while(|hook| **hook != after).skip(1);
         if later.into_iter().any(|hook| declaration.version.has(*hook)) {
-            exchange.hold(lease.park()?);
+            exchange.hold(lease.park().await?);
         }
         Ok(())
     }
 
-    fn passed(&self, side: &Side, verdict: Verdict) -> Verdict {
+    fn passed(&self, hook: Hook, side: &Side, verdict: Verdict) -> Verdict {
         if self.policy.always_opens() {
-            side.pool.passed_open();
+            side.pool.passed_open(hook);
         }
         verdict
     }
 
-    fn failed(&self, side: &Side, failure: Failure, exchange: &Exchange) -> Verdict {
+    fn failed(&self, hook: Hook, side: &Side, failure: Failure, exchange: &Exchange) -> Verdict {
         if self.policy.of(failure.kind()) == OnError::Closed {
             // `proxy/respond` logs it with the answer.
             return Verdict::Fail(FilterError::Failed { filter: self.name().to_owned(), failure });
@@ -204,7 +204,7 @@ impl PluginFilter {
         let version = side.pool.declaration().version.digest().label();
         let request_id = exchange.request_id.to_str().unwrap_or_default();
         tracing::warn!(plugin, version, route = &*exchange.route, request_id, %failure, "a plugin failed open");
-        if self.policy.always_opens() && side.pool.failed_open() {
+        if self.policy.always_opens() && side.pool.failed_open(hook) {
             tracing::warn!(plugin, version, "a plugin that fails open keeps failing: it is left out for a while");
         }
         Verdict::Next
@@ -212,7 +212,7 @@ impl PluginFilter {
 
     /// Whether the version has the hook, and is not left out because it keeps failing.
     fn calls(&self, hook: Hook, side: &Side) -> bool {
-        side.version().has(hook) && (!self.policy.always_opens() || side.pool.admits())
+        side.version().has(hook) && (!self.policy.always_opens() || side.pool.admits(hook))
     }
 }
 

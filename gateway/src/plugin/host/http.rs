@@ -55,7 +55,7 @@ impl Host for State {
         let left = port.ends.saturating_duration_since(Instant::now());
         let asked = request.timeout_ms.map(|timeout| Duration::from_millis(timeout.into()));
         let Some(request) = read(request) else { return Ok(Err(HttpError::Invalid)) };
-        if !grant.admits(request.method(), request.uri()) {
+        if !grant.admits(request.uri()) {
             return Ok(Err(HttpError::Denied));
         }
         let Some(_under_way) = grant.begin() else { return Ok(Err(HttpError::Busy)) };

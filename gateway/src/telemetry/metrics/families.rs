@@ -67,7 +67,7 @@ fn of_versions(samples: &[VersionSample]) -> [MetricFamily; 8] {
 }
 
 /// Of what concerns a plugin whatever its version.
-fn of_names(plugins: &PluginSamples) -> [MetricFamily; 3] {
+fn of_names(plugins: &PluginSamples) -> [MetricFamily; 4] {
     [
         family(
             "witgate_plugin_override",
@@ -86,6 +86,12 @@ fn of_names(plugins: &PluginSamples) -> [MetricFamily; 3] {
             "What plugins measure themselves.",
             MetricType::GAUGE,
             plugins.gauges.iter().map(|sample| gauge(sample.value, sample.labels())),
+        ),
+        family(
+            "witgate_guest_dropped_total",
+            "What plugins wrote under names that are malformed, too many, or in use for the other kind.",
+            MetricType::COUNTER,
+            plugins.dropped.iter().map(|(plugin, writes)| counter(number(*writes), vec![("plugin", plugin)])),
         ),
     ]
 }

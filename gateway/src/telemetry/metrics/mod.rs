@@ -30,6 +30,8 @@ pub struct PluginSamples {
     /// What plugins count themselves, through the capability `metrics`.
     pub counters: Vec<GuestSample>,
     pub gauges: Vec<GuestSample>,
+    /// Plugins, and what they wrote in vain: under names that are malformed, too many, or in use for the other kind.
+    pub dropped: Vec<(String, u64)>,
 }
 
 /// One version of a declared plugin, summed over all workers.
