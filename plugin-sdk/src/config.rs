@@ -1,6 +1,7 @@
 //! Types for the fields of a [`Plugin::Config`](crate::Plugin::Config) that check themselves while they are decoded, so that the error
 //! names the key without a line of code in the plugin.
 
+mod duration;
 mod template;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::ops::Deref;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
+pub use duration::Duration;
 pub use template::{Piece, Template};
 
 /// The configuration of a plugin that has nothing to configure: no `config` or an empty one; any key is an error.
@@ -127,6 +129,13 @@ impl<T> Deref for OneOrMany<T> {
 
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+/// For a default.
+impl<T> From<T> for OneOrMany<T> {
+    fn from(one: T) -> Self {
+        OneOrMany(vec![one])
     }
 }
 

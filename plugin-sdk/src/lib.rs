@@ -50,8 +50,8 @@
 //!
 //! # Code map, in reading order
 //!
-//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`] and [`Reply`] what
-//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
+//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`RequestText`] and [`Reply`] what
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`credential`] finds what a client shows, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
@@ -66,6 +66,7 @@ mod headers;
 mod request;
 mod response;
 mod values;
+mod text;
 
 mod reply;
 
@@ -73,6 +74,8 @@ mod body;
 
 mod error;
 
+pub mod credential;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod clock;
@@ -107,6 +110,7 @@ pub use reply::{Reply, Verdict};
 pub use request::Request;
 pub use response::{Origin, Response};
 pub use setup::{Attribute, Param, Part, RequestHeader, ResponseHeader, Setup};
+pub use text::RequestText;
 
 /// The READMEs' plugins compile.
 #[cfg(doctest)]

@@ -1,0 +1,102 @@
+//! `headers: {remove, set, add}`, applied in this order. Values are known beforehand, or computed from each request; those for
+//! the response are computed with the request, and kept for it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use witgate_plugin::config::{HeaderName, OneOrMany, Template};
+use witgate_plugin::{Error, HeaderEdits, Request, RequestText, Response, Setup};
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    set: BTreeMap<HeaderName, OneOrMany<Template>>,
+    add: BTreeMap<HeaderName, OneOrMany<Template>>,
+    remove: Vec<HeaderName>,
+}
+
+pub(crate) enum Rewrite {
+    /// The usual case, made ready.
+    Fixed(HeaderEdits),
+    Computed {
+        remove: Vec<HeaderName>,
+        values: Vec<Value>,
+    },
+}
+
+pub(crate) struct Value {
+    name: HeaderName,
+    replaces: bool,
+    text: RequestText,
+}
+
+impl Config {
+    pub(crate) fn check(self, at: &str, setup: &mut Setup) -> Result<Rewrite, Error> {
+        let mut values = Vec::new();
+        for (key, replaces, headers) in [("set", true, self.set), ("add", false, self.add)] {
+            for (name, templates) in headers {
+                for (number, template) in templates.iter().enumerate() {
+                    let fault = |why| Error::at(format!("{at}.headers.{key}.{}", &*name), why);
+                    check_field(template).map_err(fault)?;
+                    let text = RequestText::of(template, setup).map_err(fault)?;
+                    // The first value replaces, the others join it.
+                    values.push(Value { name: name.clone(), replaces: replaces && number == 0, text });
+                }
+            }
+        }
+        if values.iter().any(|value| value.text.fixed().is_none()) {
+            return Ok(Rewrite::Computed { remove: self.remove, values });
+        }
+        let mut edits = HeaderEdits::default();
+        self.remove.iter().for_each(|name| edits.remove(name));
+        for Value { name, replaces, text } in &values {
+            let value = text.fixed().unwrap_or_default();
+            if *replaces { edits.set(name, value) } else { edits.append(name, value) }
+        }
+        Ok(Rewrite::Fixed(edits))
+    }
+}
+
+impl Rewrite {
+    pub(crate) fn request(&self, request: &mut Request<'_>) {
+        match self {
+            Rewrite::Fixed(edits) => request.edit_headers(edits),
+            Rewrite::Computed { remove, values } => {
+                remove.iter().for_each(|name| request.remove_header(name));
+                for Value { name, replaces, text } in values {
+                    let value = text.for_header(request);
+                    if *replaces { request.set_header(name, value) } else { request.append_header(name, value) }
+                }
+            }
+        }
+    }
+
+    /// What the response needs of its request: a line for each value, which has no line break itself.
+    pub(crate) fn keep(&self, request: &mut Request<'_>) {
+        if let Rewrite::Computed { values, .. } = self {
+            let lines: Vec<_> = values.iter().map(|value| value.text.for_header(request)).collect();
+            request.keep(lines.join("\n"));
+        }
+    }
+
+    pub(crate) fn response(&self, response: &mut Response<'_>) {
+        match self {
+            Rewrite::Fixed(edits) => response.edit_headers(edits),
+            Rewrite::Computed { remove, values } => {
+                remove.iter().for_each(|name| response.remove_header(name));
+                let lines = response.kept().unwrap_or_default().split(|byte| *byte == b'\n');
+                for (Value { name, replaces, .. }, value) in values.iter().zip(lines) {
+                    if *replaces { response.set_header(name, value) } else { response.append_header(name, value) }
+                }
+            }
+        }
+    }
+}
+
+/// RFC 9110 §5.5.
+fn check_field(template: &Template) -> Result<(), String> {
+    match template.texts().flat_map(str::chars).find(|c| c.is_control() && *c != '\t') {
+        Some(c) => Err(format!("{c:?} cannot stand in a header")),
+        None => Ok(()),
+    }
+}
