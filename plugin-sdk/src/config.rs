@@ -35,8 +35,8 @@ pub struct HeaderName(String);
 
 /// The value of a header: no control characters but tabs, no space around it (RFC 9110 §5.5).
 ///
-/// In a configuration `$$` is a dollar sign. A `${…}` is refused rather than sent as it stands, because values that are computed
-/// from the request will be written so.
+/// In a configuration `$$` is a dollar sign. A `${…}` is refused rather than sent as it stands: a [`Template`] takes values that are
+/// computed from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderValue(String);
 
@@ -87,7 +87,7 @@ impl TryFrom<String> for HeaderValue {
 
     fn try_from(value: String) -> Result<Self, String> {
         let value = Template::try_from(value.as_str())?.into_text().map_err(|name| {
-            format!("a value cannot be computed from `${{{name}}}` yet; for a plain `${{` write `$${{`")
+            format!("this value cannot be computed from `${{{name}}}`; for a plain `${{` write `$${{`")
         })?;
         let control = |c: char| c.is_ascii_control() && c != '\t';
         if value.contains(control) || value.trim_matches([' ', '\t']) != value {
@@ -214,7 +214,7 @@ mod tests {
             (r#"{"x-a": "\u007f"}"#, r#"x-a: "\u{7f}" is no header value"#),
             (
                 r#"{"x-a": "${request.path}"}"#,
-                "x-a: a value cannot be computed from `${request.path}` yet; for a plain `${` write `$${`",
+                "x-a: this value cannot be computed from `${request.path}`; for a plain `${` write `$${`",
             ),
             (r#"{"x-a": "5$"}"#, "x-a: a lone `$`: write `$$` for a dollar sign, `${name}` for a variable"),
             (r#"{"x a": "1"}"#, r#"x a: "x a" is no header name"#),

@@ -1,21 +1,69 @@
-//! Text that is computed from each request: a template whose variables are known to name something that requests have.
+//! Values of a request by the names that configurations give them, and text that is computed from them.
+
+use std::borrow::Cow;
 
 use crate::config::{Piece, Template};
 use crate::{Attribute, Param, Part, Request, RequestHeader, Setup};
 
-/// A [`Template`] of which every variable names a value of the request.
+/// A value of a request, by its name.
 ///
-/// | variable | value |
+/// | name | value |
 /// |---|---|
-/// | `${request.method}`, `${request.scheme}`, `${request.host}`, `${request.id}` | as the client sent it, or the gateway made it |
-/// | `${request.path}`, `${request.query}` | the one without the other |
-/// | `${request.header.NAME}` | the first value of a header |
-/// | `${param.NAME}` | what the route's path captured |
-/// | `${attribute.NAME}` | what an earlier filter set |
-/// | `${client.ip}` | the client's address, after trusted proxies |
-/// | `${route}` | the name of the route |
+/// | `request.method`, `request.scheme`, `request.host`, `request.id` | as the client sent it, or the gateway made it |
+/// | `request.path`, `request.query` | the one without the other |
+/// | `request.header.NAME` | the values of a header, joined by `, ` (RFC 9110 §5.3) |
+/// | `param.NAME` | what the route's path captured |
+/// | `attribute.NAME` | what an earlier filter set |
+/// | `client.ip` | the client's address, after trusted proxies |
+/// | `route` | the name of the route |
 ///
-/// What a request does not have is empty.
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin};
+/// use witgate_plugin::RequestValue;
+///
+/// # #[derive(serde::Deserialize)]
+/// struct Config {
+///     key: String,
+/// }
+///
+/// struct ByKey(RequestValue);
+///
+/// impl Plugin for ByKey {
+///     type Config = Config;
+///
+///     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+///         let key = RequestValue::of(&config.key, setup).map_err(|why| Error::at("key", why))?;
+///         Ok(ByKey(key))
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         if let Some(key) = self.0.read(request) {
+///             request.set_attribute("key", key);
+///         }
+///         Verdict::Next
+///     }
+/// }
+/// # export_plugin!(ByKey: request);
+/// # use witgate_plugin::test::{Harness, TestRequest, json};
+/// # let mut plugin = Harness::<ByKey>::new(json!({ "key": "client.ip" }))?;
+/// # plugin.request(TestRequest::get("/").client("192.0.2.1"));
+/// # assert_eq!(plugin.attribute("key"), Some("192.0.2.1"));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RequestValue(Source);
+
+#[derive(Debug)]
+enum Source {
+    Part(Part),
+    Path(Part),
+    Query(Part),
+    Header(RequestHeader),
+    Param(Param),
+    Attribute(Attribute),
+}
+
+/// A [`Template`] of which every variable is a [`RequestValue`]. What a request does not have is empty.
 ///
 /// ```
 /// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin};
@@ -49,17 +97,56 @@ use crate::{Attribute, Param, Part, Request, RequestHeader, Setup};
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]
-pub struct RequestText(Vec<Source>);
+pub struct RequestText(Vec<TextPart>);
 
 #[derive(Debug)]
-enum Source {
+enum TextPart {
     Text(String),
-    Part(Part),
-    Path(Part),
-    Query(Part),
-    Header(RequestHeader),
-    Param(Param),
-    Attribute(Attribute),
+    Value(RequestValue),
+}
+
+impl RequestValue {
+    /// Ask for the value of this name.
+    ///
+    /// # Errors
+    ///
+    /// The name is none of a request.
+    pub fn of(name: &str, setup: &mut Setup) -> Result<Self, String> {
+        let (kind, member) = name.split_once('.').unwrap_or((name, ""));
+        Ok(RequestValue(match (kind, member) {
+            ("request", "method") => Source::Part(setup.want_method()),
+            ("request", "scheme") => Source::Part(setup.want_scheme()),
+            ("request", "host") => Source::Part(setup.want_authority()),
+            ("request", "id") => Source::Part(setup.want_request_id()),
+            ("request", "path") => Source::Path(setup.want_path()),
+            ("request", "query") => Source::Query(setup.want_path()),
+            ("client", "ip") => Source::Part(setup.want_client()),
+            ("route", "") => Source::Part(setup.want_route()),
+            ("param", name) if !name.is_empty() => Source::Param(setup.want_param(name)),
+            ("attribute", name) if !name.is_empty() => Source::Attribute(setup.want_attribute(name)),
+            ("request", header) => match header.strip_prefix("header.") {
+                Some(name) if is_token(name) => Source::Header(setup.want_request_header(name)),
+                _ => return Err(format!("a request has no `{name}`")),
+            },
+            _ => return Err(format!("there is no `{name}`")),
+        }))
+    }
+
+    /// What this request has of it.
+    pub fn read<'a>(&self, request: &Request<'a>) -> Option<Cow<'a, str>> {
+        match &self.0 {
+            Source::Part(key) => Some(request.part(*key).into()),
+            Source::Path(key) => Some(request.path(*key).into()),
+            Source::Query(key) => Some(request.query(*key).unwrap_or_default().into()),
+            Source::Header(key) => {
+                let mut values = request.headers(*key).map(String::from_utf8_lossy);
+                let first = values.next()?;
+                Some(values.fold(first, |joined, value| format!("{joined}, {value}").into()))
+            }
+            Source::Param(key) => request.param(*key).map(Cow::Borrowed),
+            Source::Attribute(key) => request.attribute(*key).map(Cow::Borrowed),
+        }
+    }
 }
 
 impl RequestText {
@@ -69,14 +156,20 @@ impl RequestText {
     ///
     /// A variable that names nothing of a request.
     pub fn of(template: &Template, setup: &mut Setup) -> Result<Self, String> {
-        template.pieces().iter().map(|piece| Source::of(piece, setup)).collect::<Result<_, _>>().map(RequestText)
+        let part = |piece: &Piece| match piece {
+            Piece::Text(text) => Ok(TextPart::Text(text.clone())),
+            Piece::Variable(name) => RequestValue::of(name, setup)
+                .map(TextPart::Value)
+                .map_err(|why| format!("{why}; for a plain `${{` write `$${{`")),
+        };
+        template.pieces().iter().map(part).collect::<Result<_, _>>().map(RequestText)
     }
 
     /// The text itself, if it has no variable.
     pub fn fixed(&self) -> Option<&str> {
         match &self.0[..] {
             [] => Some(""),
-            [Source::Text(text)] => Some(text),
+            [TextPart::Text(text)] => Some(text),
             _ => None,
         }
     }
@@ -96,47 +189,13 @@ impl RequestText {
 
     fn fill(&self, request: &Request<'_>, push: impl Fn(&mut String, &str)) -> String {
         let mut whole = String::new();
-        for source in &self.0 {
-            match source {
-                Source::Text(text) => whole.push_str(text),
-                Source::Part(key) => push(&mut whole, request.part(*key)),
-                Source::Path(key) => push(&mut whole, request.path(*key)),
-                Source::Query(key) => push(&mut whole, request.query(*key).unwrap_or_default()),
-                Source::Header(key) => {
-                    push(&mut whole, &String::from_utf8_lossy(request.header(*key).unwrap_or_default()));
-                }
-                Source::Param(key) => push(&mut whole, request.param(*key).unwrap_or_default()),
-                Source::Attribute(key) => push(&mut whole, request.attribute(*key).unwrap_or_default()),
+        for part in &self.0 {
+            match part {
+                TextPart::Text(text) => whole.push_str(text),
+                TextPart::Value(value) => push(&mut whole, &value.read(request).unwrap_or_default()),
             }
         }
         whole
-    }
-}
-
-impl Source {
-    fn of(piece: &Piece, setup: &mut Setup) -> Result<Self, String> {
-        let name = match piece {
-            Piece::Text(text) => return Ok(Source::Text(text.clone())),
-            Piece::Variable(name) => name,
-        };
-        let (kind, member) = name.split_once('.').unwrap_or((name, ""));
-        Ok(match (kind, member) {
-            ("request", "method") => Source::Part(setup.want_method()),
-            ("request", "scheme") => Source::Part(setup.want_scheme()),
-            ("request", "host") => Source::Part(setup.want_authority()),
-            ("request", "id") => Source::Part(setup.want_request_id()),
-            ("request", "path") => Source::Path(setup.want_path()),
-            ("request", "query") => Source::Query(setup.want_path()),
-            ("client", "ip") => Source::Part(setup.want_client()),
-            ("route", "") => Source::Part(setup.want_route()),
-            ("param", name) if !name.is_empty() => Source::Param(setup.want_param(name)),
-            ("attribute", name) if !name.is_empty() => Source::Attribute(setup.want_attribute(name)),
-            ("request", header) => match header.strip_prefix("header.") {
-                Some(name) if is_token(name) => Source::Header(setup.want_request_header(name)),
-                _ => return Err(format!("a request has no `${{{name}}}`")),
-            },
-            _ => return Err(format!("there is no `${{{name}}}`; for a plain `${{` write `$${{`")),
-        })
     }
 }
 

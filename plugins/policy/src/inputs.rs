@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use witgate_plugin::json::pick_all;
-use witgate_plugin::{Attribute, Param, Part, Request, RequestHeader, Setup};
+use witgate_plugin::{Attribute, Request, RequestValue, Setup};
 
 /// All inputs of an attachment, each once.
 #[derive(Default)]
@@ -24,16 +24,13 @@ struct Input {
 }
 
 enum Source {
-    Part(Part),
-    Host(Part),
-    Path(Part),
-    Query(Part),
-    Header(RequestHeader),
-    Param(Param),
+    Text(RequestValue),
+    /// Text in lower case, without the port.
+    Host(RequestValue),
     /// Text, or the JSON that it is.
-    Attribute(Attribute),
+    Json(RequestValue),
     /// A text of several words.
-    Words(Attribute),
+    Words(RequestValue),
     /// By its place in `claims`.
     Claim(usize),
 }
@@ -43,33 +40,22 @@ impl Inputs {
     ///
     /// # Errors
     /// They lead to something that requests do not have.
-    pub(crate) fn want(
-        &mut self,
-        members: &[String],
-        is_test: bool,
-        setup: &mut Setup,
-    ) -> Result<Option<String>, String> {
-        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    pub(crate) fn want(&mut self, path: &[String], is_test: bool, setup: &mut Setup) -> Result<Option<String>, String> {
+        let members: Vec<&str> = path.iter().map(String::as_str).collect();
+        let mut value = |name: &str| RequestValue::of(name, setup);
         let source = match members[..] {
-            ["request", "method"] => Source::Part(setup.want_method()),
-            ["request", "scheme"] => Source::Part(setup.want_scheme()),
-            ["request", "host"] => Source::Host(setup.want_authority()),
-            ["request", "client_ip"] => Source::Part(setup.want_client()),
-            ["request", "path"] => Source::Path(setup.want_path()),
-            ["request", "query"] => Source::Query(setup.want_path()),
-            ["request", "headers", name] => Source::Header(setup.want_request_header(name)),
-            ["params", name] => Source::Param(setup.want_param(name)),
-            ["attributes", name] => Source::Attribute(setup.want_attribute(name)),
-            ["claims"] => Source::Attribute(setup.want_attribute("claims")),
-            ["user"] => Source::Attribute(setup.want_attribute("user")),
-            ["claims" | "user", name] => Source::Claim(self.want_claim(name, setup)),
-            ["scopes"] => Source::Words(setup.want_attribute("scopes")),
-            ["request", "headers"] | ["params" | "attributes"] => {
+            ["request", "host"] => Source::Host(value("request.host")?),
+            ["request", "client_ip"] => Source::Text(value("client.ip")?),
+            ["request", "headers", name] => Source::Text(value(&format!("request.header.{name}"))?),
+            ["request", "headers"] | ["request" | "params" | "attributes"] => {
                 return Err(format!("name what of `{0}` is meant, as in `{0}[\"x\"]`", members.join(".")));
             }
-            ["request"] | ["request", _] => {
-                return Err(format!("a request has no `{}`: see the README", members[1..].join("")));
-            }
+            ["request", part] => Source::Text(value(&format!("request.{part}"))?),
+            ["params", name] => Source::Text(value(&format!("param.{name}"))?),
+            ["attributes", name] => Source::Json(value(&format!("attribute.{name}"))?),
+            ["claims" | "user"] => Source::Json(value(&format!("attribute.{}", members[0]))?),
+            ["claims" | "user", name] => Source::Claim(self.want_claim(name, setup)),
+            ["scopes"] => Source::Words(value("attribute.scopes")?),
             _ => return Ok(None),
         };
         let name = if is_test { format!("has({})", members.join(".")) } else { members.join(".") };
@@ -103,37 +89,28 @@ impl Inputs {
 
 impl Source {
     fn read(&self, request: &Request<'_>, claims: &[Option<Json>]) -> Option<Value> {
-        match self {
-            Source::Part(key) => Some(request.part(*key).into()),
-            Source::Host(key) => Some(host(request.part(*key)).into()),
-            Source::Path(key) => Some(request.path(*key).into()),
-            Source::Query(key) => Some(request.query(*key).unwrap_or_default().into()),
-            Source::Header(key) => {
-                // Several are one, as if they had come in one line (RFC 9110 §5.3).
-                let values: Vec<_> = request.headers(*key).map(String::from_utf8_lossy).collect();
-                (!values.is_empty()).then(|| values.join(", ").into())
+        Some(match self {
+            Source::Text(value) => value.read(request)?.into_owned().into(),
+            Source::Host(value) => host(&value.read(request)?).into(),
+            Source::Json(value) => {
+                let text = value.read(request)?;
+                let json = serde_json::from_str(&text).ok().filter(|_| text.starts_with(['{', '[']));
+                json.map_or_else(|| text.into_owned().into(), cel_value)
             }
-            Source::Param(key) => request.param(*key).map(Value::from),
-            Source::Attribute(key) => request.attribute(*key).map(|text| match text.starts_with(['{', '[']) {
-                true => serde_json::from_str(text).map_or_else(|_| text.into(), value),
-                false => text.into(),
-            }),
-            Source::Words(key) => {
-                request.attribute(*key).map(|text| text.split_whitespace().map(Value::from).collect::<Vec<_>>().into())
-            }
-            Source::Claim(place) => claims.get(*place).cloned().flatten().map(value),
-        }
+            Source::Words(value) => value.read(request)?.split_whitespace().map(Value::from).collect::<Vec<_>>().into(),
+            Source::Claim(place) => cel_value(claims.get(*place)?.clone()?),
+        })
     }
 }
 
-/// Without the port, and in lower case: a client may write it as it likes.
+/// A client may write it as it likes.
 fn host(authority: &str) -> String {
     let host = authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
     host.map_or(authority, |(host, _)| host).to_ascii_lowercase()
 }
 
 /// JSON as CEL sees it; a whole number is an `int`.
-fn value(json: Json) -> Value {
+fn cel_value(json: Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(truth) => truth.into(),
@@ -142,9 +119,9 @@ fn value(json: Json) -> Value {
             None => number.as_f64().unwrap_or(f64::NAN).into(),
         },
         Json::String(text) => text.into(),
-        Json::Array(items) => items.into_iter().map(value).collect::<Vec<_>>().into(),
+        Json::Array(items) => items.into_iter().map(cel_value).collect::<Vec<_>>().into(),
         Json::Object(members) => {
-            members.into_iter().map(|(name, member)| (name, value(member))).collect::<HashMap<_, _>>().into()
+            members.into_iter().map(|(name, member)| (name, cel_value(member))).collect::<HashMap<_, _>>().into()
         }
     }
 }

@@ -36,9 +36,10 @@ impl Config {
         for (key, replaces, headers) in [("set", true, self.set), ("add", false, self.add)] {
             for (name, templates) in headers {
                 for (number, template) in templates.iter().enumerate() {
-                    let fault = |why| Error::at(format!("{at}.headers.{key}.{}", &*name), why);
-                    check_field(template).map_err(fault)?;
+                    let item = if templates.len() > 1 { format!("[{number}]") } else { String::new() };
+                    let fault = |why| Error::at(format!("{at}.headers.{key}.{}{item}", &*name), why);
                     let text = RequestText::of(template, setup).map_err(fault)?;
+                    check_field(template, text.fixed()).map_err(fault)?;
                     // The first value replaces, the others join it.
                     values.push(Value { name: name.clone(), replaces: replaces && number == 0, text });
                 }
@@ -93,10 +94,10 @@ impl Rewrite {
     }
 }
 
-/// RFC 9110 §5.5.
-fn check_field(template: &Template) -> Result<(), String> {
-    match template.texts().flat_map(str::chars).find(|c| c.is_control() && *c != '\t') {
-        Some(c) => Err(format!("{c:?} cannot stand in a header")),
-        None => Ok(()),
-    }
+/// No control characters but tabs, no space around it (RFC 9110 §5.5).
+fn check_field(template: &Template, fixed: Option<&str>) -> Result<(), String> {
+    let is_bad = |c: char| c.is_control() && c != '\t';
+    let has_space = |text: &str| text.trim_matches([' ', '\t']) != text;
+    let bad = template.texts().find(|text| text.contains(is_bad)).or(fixed.filter(|text| has_space(text)));
+    bad.map_or(Ok(()), |text| Err(format!("{text:?} is no header value")))
 }

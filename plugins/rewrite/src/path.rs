@@ -54,7 +54,7 @@ impl RegexConfig {
             Piece::Variable(name) if name.starts_with(CAPTURE) => find_group(name, &regex).map(Part::Group),
             other => RequestText::of(&other.clone().into(), setup).map(Part::Text),
         };
-        let texts = self.replace.texts().try_for_each(check_text);
+        let texts = self.replace.texts().try_for_each(|text| check_text(text, ""));
         let parts: Result<_, _> = texts.and_then(|()| self.replace.pieces().iter().map(part).collect());
         let parts = parts.map_err(|why| Error::at("request.path.regex.replace", why))?;
         Ok((regex, parts))
@@ -95,16 +95,14 @@ fn check_prefix(key: &str, prefix: Option<String>) -> Result<String, Error> {
     if !prefix.starts_with('/') {
         return Err(fault(format!("{prefix:?} must begin with `/`")));
     }
-    check_text(&prefix).map_err(fault)?;
+    check_text(&prefix, "").map_err(fault)?;
     Ok(prefix.trim_end_matches('/').to_owned())
 }
 
-/// What may stand in a path or a parameter as it is; RFC 3986 §3.3 wants the rest percent-encoded.
-pub(crate) fn check_text(text: &str) -> Result<(), String> {
-    match text.chars().find(|&c| !c.is_ascii_graphic() || "?#\\\"<>".contains(c)) {
-        Some(c) => Err(format!("{c:?} cannot stand in a path; percent-encode it")),
-        None => Ok(()),
-    }
+/// What may stand in a path or a parameter as it is, but for these; RFC 3986 §3.3 wants the rest percent-encoded.
+pub(crate) fn check_text(text: &str, others: &str) -> Result<(), String> {
+    let is_bad = |c: &char| !c.is_ascii_graphic() || "?#\\\"<>".contains(*c) || others.contains(*c);
+    text.chars().find(is_bad).map_or(Ok(()), |c| Err(format!("{c:?} cannot stand there; percent-encode it")))
 }
 
 /// `${capture.N}` and `${capture.NAME}` are groups of the regex.

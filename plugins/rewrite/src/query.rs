@@ -28,8 +28,8 @@ impl Config {
         let mut set = Vec::new();
         for (name, template) in self.set {
             let fault = |why| Error::at(format!("request.query.set.{name}"), why);
-            check_text(&name).map_err(fault)?;
-            template.texts().try_for_each(check_text).map_err(fault)?;
+            check_text(&name, "&=").map_err(fault)?;
+            template.texts().try_for_each(|text| check_text(text, "&")).map_err(fault)?;
             set.push((format!("{name}="), RequestText::of(&template, setup).map_err(fault)?));
             gone.push(name);
         }
