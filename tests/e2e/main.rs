@@ -6,6 +6,10 @@
 mod admin;
 mod bodies;
 mod broken_bodies;
+mod bundled_api_key;
+mod bundled_jwt;
+mod bundled_policy;
+mod bundled_rewrite;
 mod capabilities;
 mod cli;
 mod contract;
