@@ -1,6 +1,7 @@
 //! Types for the fields of a [`Plugin::Config`](crate::Plugin::Config) that check themselves while they are decoded, so that the error
 //! names the key without a line of code in the plugin.
 
+mod duration;
 mod schema;
 mod template;
 
@@ -10,6 +11,7 @@ use std::ops::Deref;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
+pub use duration::Duration;
 pub use template::{Piece, Template};
 
 /// The configuration of a plugin that has nothing to configure: no `config` or an empty one; any key is an error.
@@ -34,8 +36,8 @@ pub struct HeaderName(String);
 
 /// The value of a header: no control characters but tabs, no space around it (RFC 9110 §5.5).
 ///
-/// In a configuration `$$` is a dollar sign. A `${…}` is refused rather than sent as it stands, because values that are computed
-/// from the request will be written so.
+/// In a configuration `$$` is a dollar sign. A `${…}` is refused rather than sent as it stands: a [`Template`] takes values that are
+/// computed from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderValue(String);
 
@@ -86,7 +88,7 @@ impl TryFrom<String> for HeaderValue {
 
     fn try_from(value: String) -> Result<Self, String> {
         let value = Template::try_from(value.as_str())?.into_text().map_err(|name| {
-            format!("a value cannot be computed from `${{{name}}}` yet; for a plain `${{` write `$${{`")
+            format!("this value cannot be computed from `${{{name}}}`; for a plain `${{` write `$${{`")
         })?;
         let control = |c: char| c.is_ascii_control() && c != '\t';
         if value.contains(control) || value.trim_matches([' ', '\t']) != value {
@@ -128,6 +130,13 @@ impl<T> Deref for OneOrMany<T> {
 
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+/// For a default.
+impl<T> From<T> for OneOrMany<T> {
+    fn from(one: T) -> Self {
+        OneOrMany(vec![one])
     }
 }
 
@@ -206,7 +215,7 @@ mod tests {
             (r#"{"x-a": "\u007f"}"#, r#"x-a: "\u{7f}" is no header value"#),
             (
                 r#"{"x-a": "${request.path}"}"#,
-                "x-a: a value cannot be computed from `${request.path}` yet; for a plain `${` write `$${`",
+                "x-a: this value cannot be computed from `${request.path}`; for a plain `${` write `$${`",
             ),
             (r#"{"x-a": "5$"}"#, "x-a: a lone `$`: write `$$` for a dollar sign, `${name}` for a variable"),
             (r#"{"x a": "1"}"#, r#"x a: "x a" is no header name"#),

@@ -41,10 +41,12 @@
 use std::fmt;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::Error;
 use crate::error::decode;
 use crate::host::jwt::{self, JwtError};
+use crate::json::pick;
 
 /// What a token must be, beside well signed by a key of the set.
 ///
@@ -195,10 +197,17 @@ impl Claims {
         &self.0
     }
 
+    /// As JSON, for an attribute.
+    pub fn into_json(self) -> String {
+        self.0
+    }
+
     /// One claim, if it is text.
     pub fn text(&self, name: &str) -> Option<String> {
-        let claims: serde_json::Value = serde_json::from_str(&self.0).ok()?;
-        claims.get(name)?.as_str().map(str::to_owned)
+        match pick(&self.0, [name]) {
+            Ok([Some(Value::String(text))]) => Some(text),
+            _ => None,
+        }
     }
 
     /// All of them, decoded.

@@ -51,8 +51,8 @@
 //!
 //! # Code map, in reading order
 //!
-//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`] and [`Reply`] what
-//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
+//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`RequestValue`], [`RequestText`] and [`Reply`] what
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`credential`] finds what a client shows, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
@@ -67,6 +67,7 @@ mod headers;
 mod request;
 mod response;
 mod values;
+mod text;
 
 mod reply;
 
@@ -74,6 +75,8 @@ mod body;
 
 mod error;
 
+pub mod credential;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod clock;
@@ -111,6 +114,7 @@ pub use response::{Origin, Response};
 /// `use witgate_plugin::schemars` and then `#[derive(schemars::JsonSchema)]`.
 pub use schemars;
 pub use setup::{Attribute, Param, Part, RequestHeader, ResponseHeader, Setup};
+pub use text::{RequestText, RequestValue};
 
 /// The READMEs' plugins compile.
 #[cfg(doctest)]

@@ -11,7 +11,7 @@ use self::signer::{ALGORITHMS, Signer, key_set};
 use crate::GATEWAY;
 
 #[path = "../../gateway/src/resource/key_set/tests/signer.rs"]
-mod signer;
+pub(crate) mod signer;
 
 /// A configuration whose plugin verifies tokens by the key set `idp`, which is `source`.
 fn config(origin: &Upstream, source: &str, filter: &str) -> Config {
@@ -32,14 +32,14 @@ async fn with_file(document: &str, filter: &str) -> (Gateway, tempfile::TempDir)
 }
 
 /// An identity provider: serves its document, whatever it is at the moment, and counts.
-struct Provider {
-    server: Upstream,
+pub(crate) struct Provider {
+    pub(crate) server: Upstream,
     document: Arc<Mutex<String>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Provider {
-    async fn serving(document: String) -> Provider {
+    pub(crate) async fn serving(document: String) -> Provider {
         let (document, asked) = (Arc::new(Mutex::new(document)), Arc::new(AtomicUsize::new(0)));
         let (served, counted) = (document.clone(), asked.clone());
         let server = Upstream::with(move |_| {
@@ -50,7 +50,7 @@ impl Provider {
         Provider { server: server.await, document, asked }
     }
 
-    fn serve(&self, document: String) {
+    pub(crate) fn serve(&self, document: String) {
         *self.document.lock().expect("no test panicked") = document;
     }
 
@@ -64,7 +64,7 @@ impl Provider {
     }
 }
 
-async fn ask(client: &mut Client, token: &str) -> Response {
+pub(crate) async fn ask(client: &mut Client, token: &str) -> Response {
     client.ask(&["GET / HTTP/1.1", "Host: a", &format!("Authorization: Bearer {token}")], "").await
 }
 
@@ -74,11 +74,11 @@ async fn refusal(client: &mut Client, token: &str) -> String {
     answer.text()
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs()
 }
 
-fn claims() -> Value {
+pub(crate) fn claims() -> Value {
     json!({ "sub": "ada", "iss": "https://idp.example", "aud": ["api"], "exp": now() + 600 })
 }
 
@@ -148,7 +148,7 @@ async fn forged_and_foreign_tokens_are_refused() {
 }
 
 /// Clients that ask without end, each time with a token of the key that is the newest at the moment.
-struct Rotation {
+pub(crate) struct Rotation {
     signer: Arc<Mutex<Arc<Signer>>>,
     ends: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -156,7 +156,7 @@ struct Rotation {
 }
 
 impl Rotation {
-    async fn begin(gateway: &Gateway, signer: Arc<Signer>) -> Rotation {
+    pub(crate) async fn begin(gateway: &Gateway, signer: Arc<Signer>) -> Rotation {
         let mut rotation = Rotation {
             signer: Arc::new(Mutex::new(signer)),
             ends: Arc::default(),
@@ -191,12 +191,12 @@ impl Rotation {
     }
 
     /// Sign with another key from now on.
-    async fn sign_with(&self, signer: Arc<Signer>) {
+    pub(crate) async fn sign_with(&self, signer: Arc<Signer>) {
         *self.signer.lock().expect("no test panicked") = signer;
         self.some_answers().await;
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.ends.store(true, Ordering::SeqCst);
         for client in self.clients {
             assert_eq!(client.await.expect("a client that was answered"), Vec::<String>::new());

@@ -27,7 +27,7 @@ routes:
         config:
           requset: {}
           request:
-            headers: { set: { 'x a': '1', x-b: ' 2', x-c: [] }, remove: x-d }
+            headers: { set: { 'x a': '1', x-b: '${nope', x-c: [] }, remove: x-d }
             path: { regex: { match: a } }
     respond: { status: 200 }
 ";
@@ -40,7 +40,7 @@ routes:
         "gateway.yaml:13:31",
         "gateway.yaml:13:48",
         "request.headers.set.x-b: does not match",
-        "the value of a header: no control characters",
+        "text with variables:",
         "gateway.yaml:13:59",
         "gateway.yaml:13:73",
         "request.headers.remove: expected a list, found a string",

@@ -56,6 +56,12 @@ impl Config {
         self
     }
 
+    /// Declare a bundled plugin under its own name, as plainly as it can be.
+    pub fn builtin(mut self, name: &str) -> Config {
+        indent(&mut self.plugins, 2, &format!("{name}: {{ source: 'builtin:{name}' }}"));
+        self
+    }
+
     /// One more route, whole.
     pub fn and_route(mut self, lines: &str) -> Config {
         let mut item = String::new();

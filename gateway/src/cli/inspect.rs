@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{EXIT_FAILURE, EXIT_PLUGIN, Format, complain, load, print, program, refuse};
 use crate::config::model::{self as config, PluginSource};
 use crate::gateway::{GatewayError, plugin_runtime};
-use crate::plugin::{Capability, Delivery, Inspection, LoadError, Proof, Source};
+use crate::plugin::{Capability, Delivery, Inspection, LoadError, Proof, Source, builtin};
 
 /// What is looked at, and what a configuration says of it.
 #[derive(Default)]
@@ -100,7 +100,8 @@ impl Report {
     /// What keeps the component from serving here, or under its declaration.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = self.inspection.outline.faults.clone();
-        if let Some(grants) = &self.grants {
+        // A bundled plugin may use what its attachments name.
+        if let Some(grants) = self.grants.as_ref().filter(|_| !builtin::includes(self.delivery.digest)) {
             let missing = self.inspection.outline.rights.capabilities().filter(|needed| !is_granted(grants, needed));
             faults.extend(missing.map(|Capability { interface, grant }| {
                 format!("imports `{interface}`, and its declaration has no `grants.{grant}`")

@@ -89,6 +89,9 @@ impl Walk<'_> {
     }
 
     fn map(&mut self, map: &mut Mapping, at: &At<'_>, area: Area) {
+        if area == Area::Config && map.keys().any(Value::is_i64) {
+            *map = std::mem::take(map).into_iter().map(|(key, value)| (whole_as_text(key), value)).collect();
+        }
         if map.keys().any(|key| !key.is_string()) {
             self.refuse_keys(map, at);
         }
@@ -269,6 +272,14 @@ fn placeholder<'a>(written: Option<&'a str>, inside: &'a str) -> Result<Piece<'a
     Ok(Piece::Variable { name, default, written })
 }
 
+/// Configs are JSON to filters, where every key is text, and `404: 200` says what it means all the same.
+fn whole_as_text(key: Value) -> Value {
+    match key.as_i64() {
+        Some(whole) => Value::String(whole.to_string()),
+        None => key,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -317,6 +328,19 @@ mod tests {
         check("${env:EMPTY:-x}", "x", "x");
         check("${env:NONE:-}", "", "");
         check("${env:PRICE:-x}", "5$$", "5$$");
+    }
+
+    #[test]
+    fn whole_numbers_are_keys_of_configs_alone() {
+        let keys = |area| {
+            let mut value: Value = serde_yaml::from_str("{ 404: a, -1: b, x: c, 1.5: d, true: e }").unwrap();
+            let mut walk = Walk { env: &|_| None, walked: Walked::default() };
+            walk.value(&mut value, &At::ROOT, area);
+            let map = value.as_mapping().unwrap();
+            (map.keys().map(|key| key.as_str().unwrap().to_owned()).collect::<Vec<_>>(), walk.walked.findings.len())
+        };
+        assert_eq!(keys(Area::Config), (["404", "-1", "x"].map(str::to_owned).to_vec(), 2));
+        assert_eq!(keys(Area::Ordinary), (vec!["x".to_owned()], 4));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The gateway as an operator sees it: what the admin API asks for, answered from what serves.
 
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
@@ -8,8 +9,9 @@ use super::{Gateway, Shared};
 use crate::control::{Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport};
 use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
 use crate::plugin::{Hook, Version};
+use crate::resource::KeySet;
 use crate::snapshot::{Plugin, Target};
-use crate::telemetry::{GuestSample, HookSample, PluginSamples, VersionSample};
+use crate::telemetry::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
 
 impl Operator for Gateway {
     fn status(&self) -> Status {
@@ -114,6 +116,7 @@ impl Operator for Gateway {
                 .iter()
                 .map(|plugin| (plugin.name.to_string(), overridden(&plugin.name)))
                 .collect(),
+            key_sets: snapshot.resources.key_sets.values().map(|set| key_set_sample(set)).collect(),
             ..self.0.guest_samples()
         };
         drop(told);
@@ -122,6 +125,17 @@ impl Operator for Gateway {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
+    }
+}
+
+fn key_set_sample(set: &KeySet) -> KeySetSample {
+    let status = set.status();
+    let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    KeySetSample {
+        name: set.name.to_string(),
+        keys: status.keys as u64,
+        loads: [("ok", status.loads.saturating_sub(status.failures)), ("failed", status.failures)],
+        last_good: status.last_good.map(since_epoch),
     }
 }
 

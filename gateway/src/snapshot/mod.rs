@@ -7,6 +7,7 @@ mod build;
 mod routes;
 mod resources;
 mod plugins;
+mod bundled;
 mod choices;
 mod versions;
 mod plugin;

@@ -9,7 +9,7 @@ use super::config_fault::ConfigFault;
 use crate::config::At;
 use crate::plugin::{
     Attachment, Declaration, Deployment, Failure, Grants, Isolation, Limits, Recycle, Release, Runtime, SetupFailure,
-    Trial, Version,
+    Trial, Version, builtin,
 };
 
 /// A declared plugin with its attachments.
@@ -153,7 +153,8 @@ pub(super) async fn release(
     })
 }
 
-/// What the component imports and the plugin may not have.
+/// What the component imports and the plugin may not have. A bundled one may import what it has no grant of: it then opens
+/// nothing, such as a table where its keys stand in the config.
 fn ungranted<'v>(
     name: &Arc<str>,
     settings: &Settings,
@@ -161,7 +162,8 @@ fn ungranted<'v>(
 ) -> impl Iterator<Item = Refusal> + use<'v> {
     let missing = version.rights().capabilities();
     let (name, grants) = (name.clone(), settings.grants.clone());
-    missing.filter(move |capability| !grants.admits(capability.interface)).map(move |capability| Refusal::Ungranted {
+    let may_import = move |interface| grants.admits(interface) || builtin::includes(version.digest());
+    missing.filter(move |capability| !may_import(capability.interface)).map(move |capability| Refusal::Ungranted {
         plugin: name.clone(),
         at: declared(&name),
         interface: capability.interface.into(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::bundled;
 use super::plugin::{Plugin, Refusal, Settings, Use, release};
 use super::resources::Resources;
 use super::versions::{Versions, canary_of, proof};
@@ -113,7 +114,7 @@ impl<'b> Plugins<'b> {
 
     async fn deployed(&self, wanted: Wanted<'_>) -> Result<Plugin, Vec<Refusal>> {
         let Wanted { name, raw, stable, trial, uses, .. } = wanted;
-        let settings = Arc::new(settings(raw, self.resources, self.runtime));
+        let settings = Arc::new(settings(raw, &uses, self.resources, self.runtime));
         let old = self.previous.and_then(|previous| previous.plugin(&name));
         let releases: Vec<&Arc<Release>> = old.into_iter().flat_map(Plugin::releases).collect();
         let release_of =
@@ -204,7 +205,7 @@ fn trial_mode(canary: &config::Canary) -> TrialMode {
     TrialMode::Canary { share: Share::of_percent(canary.percent), sticky }
 }
 
-fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> Settings {
+fn settings(raw: &config::Plugin, uses: &[Use], resources: &Resources, runtime: &Runtime) -> Settings {
     let limits = &raw.limits;
     Settings {
         isolation: match raw.isolation {
@@ -234,7 +235,7 @@ fn settings(raw: &config::Plugin, resources: &Resources, runtime: &Runtime) -> S
             age: raw.recycle.age,
             memory_bytes: raw.recycle.memory.map(config::ByteSize::in_memory),
         },
-        grants: Arc::new(resources.grants(&raw.grants, runtime.trust())),
+        grants: Arc::new(resources.grants(&bundled::grants(raw, uses), runtime.trust())),
     }
 }
 

@@ -32,6 +32,14 @@ impl Template {
         &self.0
     }
 
+    /// What stands between its variables.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Variable(_) => None,
+        })
+    }
+
     /// Its text, if it has no variable; else the name of the first.
     pub(super) fn into_text(self) -> Result<String, String> {
         let mut whole = String::new();
@@ -51,6 +59,12 @@ impl Template {
             _ if text.is_empty() => {}
             _ => self.0.push(Piece::Text(text.to_owned())),
         }
+    }
+}
+
+impl From<Piece> for Template {
+    fn from(piece: Piece) -> Self {
+        Template(vec![piece])
     }
 }
 

@@ -1,13 +1,14 @@
-//! `builtin:rewrite`: changes headers and path of requests, and headers of responses. The README says what its keys mean;
-//! how a path is rewritten stands in `path`.
+//! `builtin:rewrite`: changes requests and responses. The README says what its keys mean; how headers, paths and queries are
+//! rewritten stands in the modules of their names.
 
+mod headers;
 mod path;
+mod query;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use witgate_plugin::config::{HeaderName, HeaderValue, OneOrMany};
-use witgate_plugin::{Error, HeaderEdits, Part, Plugin, Request, Response, Setup, Verdict, export_plugin, schemars};
+use witgate_plugin::{Error, Part, Plugin, Request, Response, Setup, Verdict, export_plugin, schemars};
 
 /// What `rewrite` changes.
 #[derive(Default, Deserialize, schemars::JsonSchema)]
@@ -22,78 +23,91 @@ pub struct Config {
 #[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RequestConfig {
-    headers: Headers,
+    headers: headers::Config,
     path: path::Config,
+    query: query::Config,
+    /// What the upstream sees for the client's method.
+    method: Option<String>,
+    /// What the upstream sees for the client's host.
+    authority: Option<String>,
 }
 
 #[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct ResponseConfig {
-    headers: Headers,
-}
-
-/// Removed first, then set, then added.
-#[derive(Default, Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Headers {
-    /// In place of every value that is there.
-    set: BTreeMap<HeaderName, OneOrMany<HeaderValue>>,
-    /// Beside the values that are there.
-    add: BTreeMap<HeaderName, OneOrMany<HeaderValue>>,
-    /// Every value of these.
-    remove: Vec<HeaderName>,
+    headers: headers::Config,
+    /// The status that goes to the client, by the one that came.
+    status: BTreeMap<u16, u16>,
 }
 
 /// One attachment: all that can be decided without a request has been.
 pub struct Rewrite {
+    headers: headers::Rewrite,
     path: Option<(Part, path::Rewrite)>,
-    request: HeaderEdits,
-    response: HeaderEdits,
-}
-
-impl Headers {
-    /// In the order that the README promises.
-    fn into_edits(self) -> HeaderEdits {
-        let mut edits = HeaderEdits::default();
-        for name in &self.remove {
-            edits.remove(name);
-        }
-        for (name, values) in &self.set {
-            // The first value replaces, the others join it.
-            edits.set(name, &values[0]);
-            values[1..].iter().for_each(|value| edits.append(name, value));
-        }
-        for (name, values) in &self.add {
-            values.iter().for_each(|value| edits.append(name, value));
-        }
-        edits
-    }
+    query: Option<(Part, query::Rewrite)>,
+    method: Option<String>,
+    authority: Option<String>,
+    response_headers: headers::Rewrite,
+    statuses: BTreeMap<u16, u16>,
 }
 
 impl Plugin for Rewrite {
     type Config = Config;
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
-        let path = config.request.path.check()?.map(|rewrite| (setup.want_path(), rewrite));
+        let Config { request, response } = config;
+        check_word("method", request.method.as_deref(), "!#$%&'*+-.^_`|~")?;
+        check_word("authority", request.authority.as_deref(), ".-_:[]")?;
+        if let Some(status) = response.status.values().find(|status| !(200..=599).contains(*status)) {
+            return Err(Error::at("response.status", format!("{status} is no status from 200 to 599")));
+        }
         Ok(Rewrite {
-            path,
-            request: config.request.headers.into_edits(),
-            response: config.response.headers.into_edits(),
+            headers: request.headers.check("request", setup)?,
+            path: request.path.check(setup)?.map(|rewrite| (setup.want_path(), rewrite)),
+            query: request.query.check(setup)?.map(|rewrite| (setup.want_path(), rewrite)),
+            method: request.method,
+            authority: request.authority,
+            response_headers: response.headers.check("response", setup)?,
+            statuses: response.status,
         })
     }
 
     fn on_request(&self, request: &mut Request) -> Verdict {
-        if let Some(path) = self.path.as_ref().and_then(|(key, rewrite)| rewrite.apply(request.path(*key))) {
+        if let Some(path) = self.path.as_ref().and_then(|(key, rewrite)| rewrite.apply(request.path(*key), request)) {
             request.set_path(path);
         }
-        request.edit_headers(&self.request);
+        if let Some(query) = self.query.as_ref().and_then(|(key, rewrite)| rewrite.apply(request.query(*key), request))
+        {
+            request.set_query(query);
+        }
+        if let Some(method) = &self.method {
+            request.set_method(method);
+        }
+        if let Some(authority) = &self.authority {
+            request.set_authority(authority);
+        }
+        self.headers.request(request);
+        self.response_headers.keep(request);
         Verdict::Next
     }
 
     fn on_response(&self, response: &mut Response) -> Verdict {
-        response.edit_headers(&self.response);
+        if let Some(status) = self.statuses.get(&response.status()) {
+            response.set_status(*status);
+        }
+        self.response_headers.response(response);
         Verdict::Next
     }
 }
 
 export_plugin!(Rewrite: describe, request, response);
+
+/// Letters, digits and these.
+fn check_word(key: &str, word: Option<&str>, others: &str) -> Result<(), Error> {
+    match word {
+        Some(word) if word.is_empty() || !word.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c)) => {
+            Err(Error::at(format!("request.{key}"), format!("{word:?} is no {key}")))
+        }
+        _ => Ok(()),
+    }
+}

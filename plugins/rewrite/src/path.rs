@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use regex_lite::{Captures, Regex};
 use serde::Deserialize;
 use witgate_plugin::config::{Piece, Template};
-use witgate_plugin::{Error, schemars};
+use witgate_plugin::{Error, Request, RequestText, Setup, schemars};
 
 #[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -36,31 +36,32 @@ pub(crate) struct Rewrite {
     add_prefix: String,
 }
 
-/// A piece of a replacement: text, or a group of the regex.
+/// A piece of a replacement: a group of the regex, or text that is the same for the whole path.
 enum Part {
-    Text(String),
     Group(usize),
+    Text(RequestText),
 }
 
 impl Config {
     /// `None` when there is nothing to rewrite: then the path need not cross into the plugin.
-    pub(crate) fn check(self) -> Result<Option<Rewrite>, Error> {
+    pub(crate) fn check(self, setup: &mut Setup) -> Result<Option<Rewrite>, Error> {
         let strip_prefix = check_prefix("strip_prefix", self.strip_prefix)?;
         let add_prefix = check_prefix("add_prefix", self.add_prefix)?;
-        let regex = self.regex.map(RegexConfig::check).transpose()?;
+        let regex = self.regex.map(|regex| regex.check(setup)).transpose()?;
         let idle = strip_prefix.is_empty() && add_prefix.is_empty() && regex.is_none();
         Ok((!idle).then_some(Rewrite { strip_prefix, regex, add_prefix }))
     }
 }
 
 impl RegexConfig {
-    fn check(self) -> Result<(Regex, Vec<Part>), Error> {
+    fn check(self, setup: &mut Setup) -> Result<(Regex, Vec<Part>), Error> {
         let regex = Regex::new(&self.pattern).map_err(|why| Error::at("request.path.regex.match", why))?;
         let part = |piece: &Piece| match piece {
-            Piece::Text(text) => check_text(text).map(|()| Part::Text(text.clone())),
-            Piece::Variable(name) => find_group(name, &regex).map(Part::Group),
+            Piece::Variable(name) if name.starts_with(CAPTURE) => find_group(name, &regex).map(Part::Group),
+            other => RequestText::of(&other.clone().into(), setup).map(Part::Text),
         };
-        let parts: Result<_, _> = self.replace.pieces().iter().map(part).collect();
+        let texts = self.replace.texts().try_for_each(|text| check_text(text, ""));
+        let parts: Result<_, _> = texts.and_then(|()| self.replace.pieces().iter().map(part).collect());
         let parts = parts.map_err(|why| Error::at("request.path.regex.replace", why))?;
         Ok((regex, parts))
     }
@@ -68,12 +69,13 @@ impl RegexConfig {
 
 impl Rewrite {
     /// The new path, if it differs.
-    pub(crate) fn apply(&self, old: &str) -> Option<String> {
+    pub(crate) fn apply(&self, old: &str, request: &Request<'_>) -> Option<String> {
         // A prefix ends at a segment: `/api` is none of `/apix`.
         let stripped = old.strip_prefix(&self.strip_prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut rest = Cow::Borrowed(stripped.unwrap_or(old));
         if let Some((regex, parts)) = &self.regex {
-            rest = Cow::Owned(regex.replace_all(&rest, |found: &Captures<'_>| fill(parts, found)).into_owned());
+            rest =
+                Cow::Owned(regex.replace_all(&rest, |found: &Captures<'_>| fill(parts, found, request)).into_owned());
         }
         let slash = if rest.starts_with('/') { "" } else { "/" };
         let path = [&self.add_prefix, slash, &rest].concat();
@@ -82,13 +84,13 @@ impl Rewrite {
 }
 
 /// A group that took no part in the match is empty.
-fn fill(parts: &[Part], found: &Captures<'_>) -> String {
+fn fill(parts: &[Part], found: &Captures<'_>, request: &Request<'_>) -> String {
     let mut whole = String::new();
     for part in parts {
-        whole.push_str(match part {
-            Part::Text(text) => text.as_str(),
-            Part::Group(group) => found.get(*group).map_or("", |group| group.as_str()),
-        });
+        match part {
+            Part::Group(group) => whole.push_str(found.get(*group).map_or("", |group| group.as_str())),
+            Part::Text(text) => whole.push_str(&text.for_uri(request)),
+        }
     }
     whole
 }
@@ -99,24 +101,22 @@ fn check_prefix(key: &str, prefix: Option<String>) -> Result<String, Error> {
     if !prefix.starts_with('/') {
         return Err(fault(format!("{prefix:?} must begin with `/`")));
     }
-    check_text(&prefix).map_err(fault)?;
+    check_text(&prefix, "").map_err(fault)?;
     Ok(prefix.trim_end_matches('/').to_owned())
 }
 
-/// What may stand in a path as it is; RFC 3986 §3.3 wants the rest percent-encoded.
-fn check_text(text: &str) -> Result<(), String> {
-    match text.chars().find(|&c| !c.is_ascii_graphic() || "?#\\\"<>".contains(c)) {
-        Some(c) => Err(format!("{c:?} cannot stand in a path; percent-encode it")),
-        None => Ok(()),
-    }
+/// What may stand in a path or a parameter as it is, but for these; RFC 3986 §3.3 wants the rest percent-encoded.
+pub(crate) fn check_text(text: &str, others: &str) -> Result<(), String> {
+    let is_bad = |c: &char| !c.is_ascii_graphic() || "?#\\\"<>".contains(*c) || others.contains(*c);
+    text.chars().find(is_bad).map_or(Ok(()), |c| Err(format!("{c:?} cannot stand there; percent-encode it")))
 }
 
 /// `${capture.N}` and `${capture.NAME}` are groups of the regex.
 fn find_group(name: &str, regex: &Regex) -> Result<usize, String> {
-    let Some(group) = name.strip_prefix("capture.") else {
-        return Err(format!("`${{{name}}}` cannot stand here: only `${{capture.…}}` can"));
-    };
+    let group = &name[CAPTURE.len()..];
     let by_number = || group.parse().ok().filter(|&number| number < regex.captures_len());
     let by_name = || regex.capture_names().position(|known| known == Some(group));
     by_name().or_else(by_number).ok_or_else(|| format!("`match` has no group `{group}`"))
 }
+
+const CAPTURE: &str = "capture.";

@@ -83,10 +83,95 @@ fn response_headers() {
 }
 
 #[test]
+fn queries() {
+    for (query, target, expected) in [
+        (json!({ "remove": ["a"] }), "/x?a=1&b=2&a=3&ab=4&c", "/x?b=2&ab=4&c"),
+        (json!({ "remove": ["a"] }), "/x?a", "/x"),
+        (json!({ "remove": ["a"] }), "/x?b=", "/x?b="),
+        (json!({ "set": { "a": "1" } }), "/x", "/x?a=1"),
+        (json!({ "set": { "a": "1" } }), "/x?b=2&a=0&a", "/x?b=2&a=1"),
+        (
+            json!({ "set": { "who": "${attribute.user}", "at": "${param.id}-$$" } }),
+            "/x?y",
+            "/x?y&at=4%2F2-$&who=a%20b%26c",
+        ),
+    ] {
+        let mut plugin = rewrite(json!({ "request": { "query": query } }));
+        let request = TestRequest::get(target).attribute("user", "a b&c").param("id", "4/2");
+        assert_eq!(plugin.request(request).passed().target(), expected, "{target} with {query}");
+    }
+}
+
+#[test]
+fn values_are_computed_from_the_request() {
+    let mut plugin = rewrite(json!({
+        "request": {
+            "headers": {
+                "remove": ["x-secret"],
+                "set": { "x-who": "${attribute.user}@${client.ip}", "x-old": "${request.header.x-old}!", "x-secret": "$$" },
+                "add": { "x-seen": ["${request.method} ${request.path}", "${request.header.x-absent}"] },
+            },
+            "path": { "regex": { "match": "^/users/([^/]+)", "replace": "/${attribute.user}/${capture.1}" } },
+        },
+        "response": { "headers": { "set": { "x-path": "${request.path}" }, "add": { "x-user": "by ${attribute.user}" }, "remove": ["server"] } },
+    }));
+    let request = TestRequest::new("PUT", "/users/42/x?y")
+        .client("192.0.2.1")
+        .attribute("user", "a/b\r\nc")
+        .header("x-old", "1")
+        .header("x-secret", "s");
+    let outcome = plugin.request(request);
+    let passed = outcome.passed();
+    for (name, expected) in [
+        ("x-who", vec!["a/bc@192.0.2.1"]),
+        ("x-old", vec!["1!"]),
+        ("x-secret", vec!["$"]),
+        ("x-seen", vec!["PUT /users/42/x", ""]),
+    ] {
+        assert_eq!(passed.values(name), expected, "{name}");
+    }
+    assert_eq!(passed.target(), "/a%2Fb%0D%0Ac/42/x?y");
+    let outcome = plugin.response(TestResponse::new(200).header("server", "x").header("x-user", "old"));
+    let passed = outcome.passed();
+    assert_eq!((passed.value("x-path"), passed.value("server")), (Some("/users/42/x"), None));
+    assert_eq!(passed.values("x-user"), ["old", "by a/bc"]);
+}
+
+#[test]
+fn method_authority_and_status() {
+    let mut plugin = rewrite(json!({
+        "request": { "method": "PROPFIND", "authority": "users.internal:8080" },
+        "response": { "status": { "404": 200, "500": 503 } },
+    }));
+    let outcome = plugin.request(TestRequest::get("/"));
+    assert_eq!((&*outcome.passed().method, &*outcome.passed().authority), ("PROPFIND", "users.internal:8080"));
+    for (status, expected) in [(404, 200), (500, 503), (200, 200)] {
+        assert_eq!(plugin.response(TestResponse::new(status)).passed().status, expected);
+    }
+}
+
+#[test]
 fn it_asks_only_for_what_its_configuration_needs() {
     assert!(!rewrite(json!(null)).asked().path);
     assert!(!rewrite(json!({ "request": { "headers": { "remove": ["a"] }, "path": {} } })).asked().path);
     assert!(rewrite(json!({ "request": { "path": { "add_prefix": "/a" } } })).asked().path);
+}
+
+#[test]
+fn what_is_no_method_authority_status_or_query_is_refused() {
+    check_refusals([
+        (json!({ "request": { "method": "GET /" } }), "request.method: \"GET /\" is no method"),
+        (json!({ "request": { "method": "" } }), "request.method: \"\" is no method"),
+        (json!({ "request": { "authority": "a@b" } }), "request.authority: \"a@b\" is no authority"),
+        (json!({ "response": { "status": { "404": 100 } } }), "response.status: 100 is no status from 200 to 599"),
+        (
+            json!({ "response": { "status": { "x": 200 } } }),
+            "response.status.?: invalid value: expected key to be a number",
+        ),
+        (json!({ "request": { "query": { "set": { "a": "b c" } } } }), "request.query.set.a: ' ' cannot stand"),
+        (json!({ "request": { "query": { "set": { "a": "b&c=d" } } } }), "request.query.set.a: '&' cannot stand"),
+        (json!({ "request": { "query": { "set": { "a=b": "c" } } } }), "request.query.set.a=b: '=' cannot stand"),
+    ]);
 }
 
 /// Each configuration is refused, with a message that begins so.
@@ -103,7 +188,7 @@ fn check_refusals<const N: usize>(cases: [(serde_json::Value, &str); N]) {
 fn unknown_keys_are_refused() {
     check_refusals([
         (json!({ "requests": {} }), "requests: unknown field `requests`"),
-        (json!({ "request": { "query": {} } }), "request.query: unknown field `query`"),
+        (json!({ "request": { "querry": {} } }), "request.querry: unknown field `querry`"),
         (json!({ "response": { "path": {} } }), "response.path: unknown field `path`"),
         (json!({ "response": { "headers": { "sat": {} } } }), "response.headers.sat: unknown field `sat`"),
     ]);
@@ -119,7 +204,12 @@ fn headers_that_are_not_http_are_refused() {
         (set("a", json!("x\r\nb: y")), "request.headers.set.a: \"x\\r\\nb: y\" is no header value"),
         (set("a", json!(["x", " y"])), "request.headers.set.a[1]: \" y\" is no header value"),
         (set("Host", json!("a")), "request.headers.set.Host: `host` is written by the gateway"),
-        (set("a", json!("${request.path}")), "request.headers.set.a: a value cannot be computed"),
+        (
+            set("a", json!("${request.verb}")),
+            "request.headers.set.a: a request has no `request.verb`; for a plain `${` write `$${`",
+        ),
+        (set("a", json!("${env.x}")), "request.headers.set.a: there is no `env.x`"),
+        (set("a", json!("${capture.1}")), "request.headers.set.a: there is no `capture.1`"),
         (json!({ "response": { "headers": { "add": { "a": "\u{7f}" } } } }), "response.headers.add.a: "),
         (json!({ "request": { "headers": { "remove": ["a", "a:"] } } }), "request.headers.remove[1]: \"a:\" is no"),
     ]);
@@ -132,14 +222,14 @@ fn paths_that_cannot_be_are_refused() {
     let replace = |replace| regex("/a", replace);
     check_refusals([
         (path(json!({ "strip_prefix": "api" })), "request.path.strip_prefix: \"api\" must begin with `/`"),
-        (path(json!({ "add_prefix": "/a?b" })), "request.path.add_prefix: '?' cannot stand in a path"),
+        (path(json!({ "add_prefix": "/a?b" })), "request.path.add_prefix: '?' cannot stand there"),
         (path(json!({ "regex": { "match": "a" } })), "request.path.regex: missing field `replace`"),
         (regex("(", "/"), "request.path.regex.match: "),
         (replace("/${capture.1}"), "request.path.regex.replace: `match` has no group `1`"),
         (replace("/${capture.id}"), "request.path.regex.replace: `match` has no group `id`"),
-        (replace("/${request.path}"), "request.path.regex.replace: `${request.path}` cannot stand here"),
+        (replace("/${request.x}"), "request.path.regex.replace: a request has no `request.x`"),
         (replace("/$1"), "request.path.regex.replace: a lone `$`"),
         (replace("/${capture.0"), "request.path.regex.replace: a lone `$`"),
-        (replace("/b c"), "request.path.regex.replace: ' ' cannot stand in a path"),
+        (replace("/b c"), "request.path.regex.replace: ' ' cannot stand there"),
     ]);
 }

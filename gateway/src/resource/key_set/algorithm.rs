@@ -5,6 +5,7 @@
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, ParsedPublicKey, RsaParameters};
+use jsonwebtoken::jwk::EllipticCurve;
 
 /// How a token is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,10 +105,10 @@ pub(super) static RSA: [(Algorithm, &RsaParameters); 6] = [
 ];
 
 /// Curves, the one algorithm of each (RFC 7518 §3.4), and the bytes of a coordinate.
-pub(super) static EC: [(&str, Algorithm, &EcdsaVerificationAlgorithm, usize); 3] = [
-    ("P-256", Algorithm::Es256, &signature::ECDSA_P256_SHA256_FIXED, 32),
-    ("P-384", Algorithm::Es384, &signature::ECDSA_P384_SHA384_FIXED, 48),
-    ("P-521", Algorithm::Es512, &signature::ECDSA_P521_SHA512_FIXED, 66),
+pub(super) static EC: [(EllipticCurve, Algorithm, &EcdsaVerificationAlgorithm, usize); 3] = [
+    (EllipticCurve::P256, Algorithm::Es256, &signature::ECDSA_P256_SHA256_FIXED, 32),
+    (EllipticCurve::P384, Algorithm::Es384, &signature::ECDSA_P384_SHA384_FIXED, 48),
+    (EllipticCurve::P521, Algorithm::Es512, &signature::ECDSA_P521_SHA512_FIXED, 66),
 ];
 
 static ALGORITHMS: [(&str, Algorithm); 13] = [

@@ -2,10 +2,14 @@
 //!
 //! A key that cannot verify signatures, or that nobody here understands, is left out, as the standard wants it; a document
 //! without any other is refused, so that a server's bad day does not take the good keys away.
+//!
+//! `jsonwebtoken` reads what a key consists of. It does not look at that before a token comes, and then anew for each: a fifth
+//! of the time of a verification by RSA or ECDSA. So keys are checked and made ready here, once, by `aws-lc-rs`.
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::algorithm::{Algorithm, BoundKey, EC, RSA, SecretAlgorithm};
@@ -96,41 +100,44 @@ impl Keys {
 }
 
 fn key(jwk: &Value, secrets: Secrets) -> Result<Key, String> {
-    let Value::Object(jwk) = jwk else { return Err("is no object".to_owned()) };
-    if jwk.get("use").is_some_and(|purpose| purpose != "sig") {
+    let Value::Object(members) = jwk else { return Err("is no object".to_owned()) };
+    if members.get("use").is_some_and(|purpose| purpose != "sig") {
         return Err("is not for signatures (`use`)".to_owned());
     }
     let verifies = |uses: &Value| uses.as_array().is_some_and(|uses| uses.iter().any(|one| one == "verify"));
-    if jwk.get("key_ops").is_some_and(|uses| !verifies(uses)) {
+    if members.get("key_ops").is_some_and(|uses| !verifies(uses)) {
         return Err("may not verify (`key_ops`)".to_owned());
     }
-    let mut bound = match text(jwk, "kty")? {
-        "RSA" => rsa(jwk)?,
-        "EC" => ec(jwk)?,
-        "OKP" => okp(jwk)?,
-        "oct" if secrets == Secrets::Allowed => oct(jwk)?,
-        "oct" => return Err("is a shared secret, which no URL may serve".to_owned()),
-        other => return Err(format!("is of the unknown type `{other}`")),
+    let jwk = Jwk::deserialize(jwk).map_err(|error| format!("is no key: {error}"))?;
+    let material = || DecodingKey::from_jwk(&jwk).map_err(|error| format!("is not well encoded: {error}"));
+    let mut bound = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => rsa(&material()?)?,
+        AlgorithmParameters::EllipticCurve(parameters) => ec(&parameters.curve, &material()?)?,
+        AlgorithmParameters::OctetKeyPair(parameters) => okp(&parameters.curve, &material()?)?,
+        AlgorithmParameters::OctetKey(_) if secrets == Secrets::Allowed => oct(&material()?)?,
+        AlgorithmParameters::OctetKey(_) => return Err("is a shared secret, which no URL may serve".to_owned()),
+        _ => return Err(format!("is of the type `{}`, which is unknown or has other members", text(members, "kty")?)),
     };
-    if jwk.contains_key("alg") {
-        let wanted = Algorithm::named(text(jwk, "alg")?);
+    if members.contains_key("alg") {
+        let wanted = Algorithm::named(text(members, "alg")?);
         bound.retain(|(algorithm, _)| Some(*algorithm) == wanted);
         if bound.is_empty() {
-            return Err(format!("does not fit its `alg`, `{}`", text(jwk, "alg")?));
+            return Err(format!("does not fit its `alg`, `{}`", text(members, "alg")?));
         }
     }
-    let id = if jwk.contains_key("kid") { Some(text(jwk, "kid")?.into()) } else { None };
-    Ok(Key { id, bound })
+    Ok(Key { id: jwk.common.key_id.map(Into::into), bound })
 }
 
 /// RFC 7518 §6.3. Keys below 2,048 bits are none (§3.3).
-fn rsa(jwk: &Object) -> Result<Vec<(Algorithm, BoundKey)>, String> {
-    let (modulus, exponent) = (bytes(jwk, "n")?, bytes(jwk, "e")?);
-    let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+fn rsa(material: &DecodingKey) -> Result<Vec<(Algorithm, BoundKey)>, String> {
+    let DecodingKeyKind::RsaModulusExponent { n, e } = material.kind() else {
+        return Err("has no modulus".to_owned());
+    };
+    let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
     if !(2048..=8192).contains(&bits) {
         return Err(format!("has {bits} bits, of 2048 to 8192"));
     }
-    let components = RsaPublicKeyComponents { n: modulus, e: exponent };
+    let components = RsaPublicKeyComponents { n, e };
     let bind = |(algorithm, parameters)| {
         let key = components.to_parsed_public_key(parameters).map_err(|_| "is no RSA key".to_owned())?;
         Ok((algorithm, BoundKey::Public(key)))
@@ -139,39 +146,35 @@ fn rsa(jwk: &Object) -> Result<Vec<(Algorithm, BoundKey)>, String> {
 }
 
 /// RFC 7518 §6.2: both coordinates in full length.
-fn ec(jwk: &Object) -> Result<Vec<(Algorithm, BoundKey)>, String> {
-    let curve = text(jwk, "crv")?;
-    let known = EC.iter().find(|(name, ..)| *name == curve);
-    let &(_, algorithm, verification, length) = known.ok_or_else(|| format!("is on the unknown curve `{curve}`"))?;
-    let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
-    if x.len() != length || y.len() != length {
+fn ec(curve: &EllipticCurve, material: &DecodingKey) -> Result<Vec<(Algorithm, BoundKey)>, String> {
+    let known = EC.iter().find(|(known, ..)| known == curve);
+    let &(_, algorithm, verification, length) = known.ok_or_else(|| format!("is on the unknown curve {curve:?}"))?;
+    let point = bytes(material)?;
+    if point.len() != 1 + 2 * length {
         return Err(format!("has a coordinate that is not {length} bytes long"));
     }
-    let point = [&[UNCOMPRESSED], &x[..], &y[..]].concat();
     let key = ParsedPublicKey::new(verification, point).map_err(|_| "is no point of its curve".to_owned())?;
     Ok(vec![(algorithm, BoundKey::Public(key))])
 }
 
 /// RFC 8037 §2.
-fn okp(jwk: &Object) -> Result<Vec<(Algorithm, BoundKey)>, String> {
-    match text(jwk, "crv")? {
-        "Ed25519" => {
-            let key = ParsedPublicKey::new(&signature::ED25519, bytes(jwk, "x")?);
-            let key = key.map_err(|_| "is no point of its curve".to_owned())?;
-            Ok(vec![(Algorithm::EdDsa, BoundKey::Public(key))])
-        }
-        curve => Err(format!("is on the unknown curve `{curve}`")),
+fn okp(curve: &EllipticCurve, material: &DecodingKey) -> Result<Vec<(Algorithm, BoundKey)>, String> {
+    if *curve != EllipticCurve::Ed25519 {
+        return Err(format!("is on the unknown curve {curve:?}"));
     }
+    let key = ParsedPublicKey::new(&signature::ED25519, bytes(material)?);
+    let key = key.map_err(|_| "is no point of its curve".to_owned())?;
+    Ok(vec![(Algorithm::EdDsa, BoundKey::Public(key))])
 }
 
 /// RFC 7518 §6.4.
-fn oct(jwk: &Object) -> Result<Vec<(Algorithm, BoundKey)>, String> {
-    let secret = bytes(jwk, "k")?;
+fn oct(material: &DecodingKey) -> Result<Vec<(Algorithm, BoundKey)>, String> {
+    let secret = bytes(material)?;
     let fits = |algorithm: &SecretAlgorithm| secret.len() >= algorithm.secret_bytes_min();
     let bound: Vec<_> = SecretAlgorithm::ALL
         .into_iter()
         .filter(fits)
-        .map(|algorithm| (Algorithm::from(algorithm), algorithm.bind(&secret)))
+        .map(|algorithm| (Algorithm::from(algorithm), algorithm.bind(secret)))
         .collect();
     if bound.is_empty() {
         return Err(format!("is a secret of {} bytes, and 32 are the least", secret.len()));
@@ -183,11 +186,10 @@ fn text<'j>(jwk: &'j Object, name: &str) -> Result<&'j str, String> {
     jwk.get(name).and_then(Value::as_str).ok_or_else(|| format!("has no text `{name}`"))
 }
 
-fn bytes(jwk: &Object, name: &str) -> Result<Vec<u8>, String> {
-    URL_SAFE_NO_PAD.decode(text(jwk, name)?).map_err(|_| format!("has a `{name}` that is no base64url"))
+/// A point as SEC 1 §2.3.3 writes it, or a secret.
+fn bytes(material: &DecodingKey) -> Result<&[u8], String> {
+    material.try_get_as_bytes().map_err(|error| error.to_string())
 }
 
-/// The first byte of a point whose two coordinates follow (SEC 1 §2.3.3).
-const UNCOMPRESSED: u8 = 4;
 pub(super) const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 const KEYS_MAX: usize = 100;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderValue, Uri};
@@ -42,8 +42,11 @@ pub struct KeySetError(LoadError);
 pub struct KeySetStatus {
     /// Keys in use; 0 while none could be loaded.
     pub keys: usize,
+    /// All that have ended, and those of them that failed.
     pub loads: u64,
     pub failures: u64,
+    /// When a load last found good keys, changed or not.
+    pub last_good: Option<SystemTime>,
 }
 
 /// The keys under one name of the configuration.
@@ -70,6 +73,7 @@ struct Loading {
     asked: Option<Instant>,
     /// What the last load failed of, so that the log says it once.
     fault: Option<String>,
+    last_good: Option<SystemTime>,
 }
 
 /// Loads documents, and remembers the last one that was good.
@@ -187,6 +191,7 @@ impl KeySet {
             keys: self.keys().1.map_or(0, |keys| keys.len()),
             loads: *self.ended.borrow(),
             failures: self.failures.load(Ordering::Relaxed),
+            last_good: self.loading().last_good,
         }
     }
 
@@ -232,6 +237,7 @@ impl KeySet {
         let before = self.loading().fault.take();
         match loaded {
             Ok(changed) => {
+                self.loading().last_good = Some(SystemTime::now());
                 if let Some((keys, left_out)) = changed {
                     tracing::info!(key_set, keys = keys.len(), ?left_out, "loaded a key set");
                     self.adopt(keys);
@@ -243,11 +249,18 @@ impl KeySet {
                 let fault = error.to_string();
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 if before.as_ref() != Some(&fault) {
-                    tracing::warn!(
-                        key_set,
-                        error = fault,
-                        "a key set cannot be loaded; the last good keys stay in use"
-                    );
+                    match self.keys().1 {
+                        Some(_) => {
+                            tracing::warn!(
+                                key_set,
+                                error = fault,
+                                "a key set cannot be loaded; the last good keys stay in use"
+                            );
+                        }
+                        None => {
+                            tracing::warn!(key_set, error = fault, "a key set cannot be loaded; its tokens are refused")
+                        }
+                    }
                 }
                 self.loading().fault = Some(fault);
             }

@@ -1,12 +1,12 @@
-//! The metric families of plugins, from the samples of one scrape.
+//! The metric families of plugins and key sets, from the samples of one scrape.
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{GuestSample, HookSample, PluginSamples, VersionSample};
+use super::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
 
 /// All that have a metric.
 pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
-    let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins));
+    let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins)).chain(of_key_sets(&plugins.key_sets));
     // The format has no way to say that a family is empty.
     all.filter(|family| !family.get_metric().is_empty()).collect()
 }
@@ -96,6 +96,33 @@ fn of_names(plugins: &PluginSamples) -> [MetricFamily; 4] {
     ]
 }
 
+fn of_key_sets(samples: &[KeySetSample]) -> [MetricFamily; 3] {
+    [
+        family(
+            "witgate_key_set_keys",
+            "Keys in use, the last good ones where a load failed.",
+            MetricType::GAUGE,
+            samples.iter().map(|set| gauge(number(set.keys), set.labels())),
+        ),
+        family(
+            "witgate_key_set_loads_total",
+            "Loads of a key set, by how they ended.",
+            MetricType::COUNTER,
+            samples.iter().flat_map(|set| {
+                let metric =
+                    |(outcome, loads)| counter(number(loads), [set.labels(), vec![("outcome", outcome)]].concat());
+                set.loads.into_iter().map(metric)
+            }),
+        ),
+        family(
+            "witgate_key_set_last_good_timestamp_seconds",
+            "When a load last found good keys, in Unix time.",
+            MetricType::GAUGE,
+            samples.iter().filter_map(|set| Some(gauge(set.last_good?, set.labels()))),
+        ),
+    ]
+}
+
 /// A label's name and value.
 type Label<'a> = (&'static str, &'a str);
 
@@ -109,6 +136,12 @@ impl VersionSample {
 impl GuestSample {
     fn labels(&self) -> Vec<Label<'_>> {
         vec![("name", &self.name), ("plugin", &self.plugin)]
+    }
+}
+
+impl KeySetSample {
+    fn labels(&self) -> Vec<Label<'_>> {
+        vec![("key_set", &self.name)]
     }
 }
 

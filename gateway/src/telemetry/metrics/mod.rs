@@ -21,7 +21,7 @@ pub struct Metrics {
     swaps: IntCounterVec,
 }
 
-/// What is known of plugins at the moment of a scrape.
+/// What is known of plugins, and of what they use, at the moment of a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct PluginSamples {
     pub versions: Vec<VersionSample>,
@@ -32,6 +32,7 @@ pub struct PluginSamples {
     pub gauges: Vec<GuestSample>,
     /// Plugins, and what they wrote in vain: under names that are malformed, too many, or in use for the other kind.
     pub dropped: Vec<(String, u64)>,
+    pub key_sets: Vec<KeySetSample>,
 }
 
 /// One version of a declared plugin, summed over all workers.
@@ -69,6 +70,18 @@ pub struct GuestSample {
     pub plugin: String,
     pub name: String,
     pub value: f64,
+}
+
+/// A key set of the configuration.
+#[derive(Debug, Clone)]
+pub struct KeySetSample {
+    pub name: String,
+    /// Keys in use.
+    pub keys: u64,
+    /// Loads by how they ended: `ok` and `failed`.
+    pub loads: [(&'static str, u64); 2],
+    /// When a load last found good keys, in seconds of Unix time.
+    pub last_good: Option<f64>,
 }
 
 impl Metrics {
@@ -245,6 +258,24 @@ mod tests {
         assert_eq!(value(&text, r#"witgate_plugin_override{plugin="audit"}"#), "0");
         assert_eq!(value(&text, r#"witgate_guest_counter_total{name="hits",plugin="jwt"}"#), "3");
         assert_eq!(value(&text, r#"witgate_guest_gauge{name="hits",plugin="jwt"}"#), "0.5");
+    }
+
+    #[test]
+    fn key_sets_tell_how_their_loads_ended() {
+        let sample = |name: &str, last_good| KeySetSample {
+            name: name.to_owned(),
+            keys: 2,
+            loads: [("ok", 5), ("failed", 3)],
+            last_good,
+        };
+        let key_sets = vec![sample("idp", Some(1_800_000_000.5)), sample("new", None)];
+        let text = Metrics::new().render(&PluginSamples { key_sets, ..PluginSamples::default() });
+        assert_eq!(value(&text, r#"witgate_key_set_keys{key_set="idp"}"#), "2");
+        assert_eq!(value(&text, r#"witgate_key_set_loads_total{key_set="idp",outcome="failed"}"#), "3");
+        assert_eq!(value(&text, r#"witgate_key_set_loads_total{key_set="new",outcome="ok"}"#), "5");
+        let last_good = "witgate_key_set_last_good_timestamp_seconds";
+        assert_eq!(value(&text, &format!(r#"{last_good}{{key_set="idp"}}"#)), "1800000000.5");
+        assert!(!text.contains(&format!(r#"{last_good}{{key_set="new"}}"#)), "it never was");
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! Looking keys up. A key is found by its hash, so the time that a wrong one takes says nothing of the right ones.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use witgate_plugin::config::HeaderName;
+use witgate_plugin::table::Table;
+use witgate_plugin::{Error, HeaderEdits};
+
+/// An item of `keys`; in a table, what stands under a key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    key: Option<String>,
+    sha256: Option<String>,
+    id: String,
+    #[serde(default)]
+    scopes: Vec<String>,
+    #[serde(default)]
+    context: Map<String, Value>,
+}
+
+/// Who has a key, and what is told of them: all of it made ready.
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) scopes: Vec<String>,
+    /// The same, separated by spaces.
+    pub(crate) scope: String,
+    /// As JSON.
+    pub(crate) claims: String,
+    pub(crate) headers: HeaderEdits,
+}
+
+/// What is injected: headers, and `id`, `scopes` or a member of `context`.
+pub(crate) type Inject = BTreeMap<HeaderName, String>;
+
+/// Where keys are looked up.
+pub(crate) enum Keys {
+    Listed(BTreeMap<Hash, Rc<Client>>),
+    Table(Table, Inject),
+}
+
+type Hash = [u8; 32];
+
+impl Keys {
+    pub(crate) fn open(keys: Option<Vec<Entry>>, table: Option<String>, inject: Inject) -> Result<Self, Error> {
+        let keys = match (keys, table) {
+            (Some(keys), None) => keys,
+            (None, Some(name)) => return Ok(Keys::Table(Table::open(&name)?, inject)),
+            _ => return Err(Error::new("give `keys` or `table`")),
+        };
+        let mut listed = BTreeMap::new();
+        for (number, entry) in keys.into_iter().enumerate() {
+            let fault = |key: &str, why: &str| Error::at(format!("keys[{number}]{key}"), why);
+            let hash = match (&entry.key, &entry.sha256) {
+                (Some(key), None) if key.is_empty() => return Err(fault(".key", "must not be empty")),
+                (Some(key), None) => hash(key),
+                (None, Some(hex)) => parse(hex).ok_or_else(|| fault(".sha256", "must have 64 hexadecimal digits"))?,
+                _ => return Err(fault("", "give `key` or `sha256`")),
+            };
+            let client = Client::new(entry, &inject).ok_or_else(|| fault("", "injects a control character"))?;
+            if listed.insert(hash, Rc::new(client)).is_some() {
+                return Err(fault("", "is the key of an earlier one"));
+            }
+        }
+        Ok(Keys::Listed(listed))
+    }
+
+    /// Whose key it is.
+    ///
+    /// # Errors
+    /// The table has the key, and its entry is not to be used.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<Rc<Client>>, Error> {
+        match self {
+            Keys::Listed(listed) => Ok(listed.get(&hash(key)).cloned()),
+            Keys::Table(table, inject) => {
+                let mut entry: Option<Entry> = table.get(&named(hash(key)))?;
+                // A hash is no key: who reads the table must not get in by what stands there.
+                if entry.is_none() && !key.starts_with(HASHED) {
+                    entry = table.get(key)?;
+                }
+                let client =
+                    entry.map(|entry| Client::new(entry, inject).ok_or(Error::new("a header cannot be injected")));
+                client.transpose().map(|client| client.map(Rc::new))
+            }
+        }
+    }
+}
+
+impl Client {
+    /// `None` where a header would get a control character.
+    fn new(entry: Entry, inject: &Inject) -> Option<Self> {
+        let scope = entry.scopes.join(" ");
+        let mut claims = entry.context;
+        let mut headers = HeaderEdits::default();
+        for (header, member) in inject {
+            let value = match (member.as_str(), claims.get(member)) {
+                ("id", _) => entry.id.clone(),
+                ("scopes", _) => scope.clone(),
+                (_, Some(Value::String(text))) => text.clone(),
+                (_, Some(other)) => other.to_string(),
+                (_, None) => continue,
+            };
+            if value.contains(char::is_control) {
+                return None;
+            }
+            headers.set(header, value);
+        }
+        // As a token would say it.
+        claims.insert("sub".to_owned(), entry.id.as_str().into());
+        claims.insert("scope".to_owned(), scope.as_str().into());
+        Some(Client { id: entry.id, scopes: entry.scopes, scope, claims: Value::Object(claims).to_string(), headers })
+    }
+}
+
+fn hash(key: &str) -> Hash {
+    Sha256::digest(key).into()
+}
+
+/// As a table names a hashed key.
+fn named(hash: Hash) -> String {
+    hash.iter().fold(HASHED.to_owned(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+fn parse(hex: &str) -> Option<Hash> {
+    let mut hash = Hash::default();
+    let digits = hex.as_bytes().chunks_exact(2);
+    if hex.len() != 2 * hash.len() || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+const HASHED: &str = "sha256:";

@@ -1,0 +1,94 @@
+//! `builtin:api-key`: lets in who has a known key. The README says what its keys mean; how a key is found stands in `keys`.
+
+mod keys;
+
+use keys::{Client, Entry, Inject, Keys};
+use serde::Deserialize;
+use witgate_plugin::config::HeaderName;
+use witgate_plugin::credential::{Credentials, Found, Place};
+use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log};
+
+/// What stands under `config`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    header: Option<HeaderName>,
+    query: Option<String>,
+    keys: Option<Vec<Entry>>,
+    table: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    #[serde(default)]
+    inject: Inject,
+    #[serde(default = "default_true")]
+    forward: bool,
+}
+
+/// One attachment.
+pub struct ApiKey {
+    key: Credentials,
+    keys: Keys,
+    scopes: Vec<String>,
+    forward: bool,
+}
+
+impl Plugin for ApiKey {
+    type Config = Config;
+
+    fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+        config.inject.keys().for_each(|header| setup.own_header(header));
+        let mut places: Vec<_> = config.header.map(Place::Header).into_iter().collect();
+        places.extend(config.query.map(Place::Query));
+        if places.is_empty() {
+            places.push(Place::Header(HeaderName::try_from("x-api-key".to_owned()).map_err(Error::new)?));
+        }
+        Ok(ApiKey {
+            key: Credentials::at(places, setup),
+            keys: Keys::open(config.keys, config.table, config.inject)?,
+            scopes: config.scopes,
+            forward: config.forward,
+        })
+    }
+
+    fn on_request(&self, request: &mut Request) -> Verdict {
+        let key = match self.key.find(request) {
+            Found::One(key) => key,
+            Found::Nothing => return unauthorized("a key is needed"),
+            Found::Several => return unauthorized("there must be one key"),
+        };
+        let client = match self.keys.find(&key) {
+            Ok(Some(client)) => client,
+            Ok(None) => return unauthorized("the key is not valid"),
+            Err(error) => {
+                log::error(&format!("an entry of the table cannot be used: {error}"));
+                return Reply::problem(500, "the key cannot be checked").into();
+            }
+        };
+        if !self.scopes.iter().all(|scope| client.scopes.contains(scope)) {
+            return Reply::problem(403, "the key may not be used here").into();
+        }
+        if !self.forward {
+            self.key.remove(request);
+        }
+        tell(request, &client);
+        Verdict::Next
+    }
+}
+
+export_plugin!(ApiKey: request);
+
+/// Tells the upstream by headers, of which no client's copy is left, and later filters by attributes.
+fn tell(request: &mut Request<'_>, client: &Client) {
+    request.edit_headers(&client.headers);
+    request.set_attribute("user", &client.id);
+    request.set_attribute("scopes", &client.scope);
+    request.set_attribute("claims", &client.claims);
+}
+
+fn unauthorized(detail: &str) -> Verdict {
+    Reply::problem(401, detail).header("www-authenticate", "ApiKey realm=\"gateway\"").into()
+}
+
+fn default_true() -> bool {
+    true
+}

@@ -1,0 +1,140 @@
+//! `builtin:jwt`: lets in who has a valid JSON Web Token. The README says what its keys mean; what a token must say beyond
+//! the gateway's own rules stands in `claims`.
+
+mod claims;
+
+use std::collections::BTreeMap;
+
+use claims::Wanted;
+use serde::Deserialize;
+use witgate_plugin::config::{Duration, HeaderName, OneOrMany};
+use witgate_plugin::credential::{Credentials, Found, Place};
+use witgate_plugin::jwt::{Refusal, Rules, Verifier};
+use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin};
+
+/// What stands under `config`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    key_set: String,
+    // Required, so that nobody trusts every issuer, or tokens that are meant for others, by leaving out a line; `null` says so aloud.
+    #[serde(deserialize_with = "Option::deserialize")]
+    issuer: Option<OneOrMany<String>>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    audience: Option<OneOrMany<String>>,
+    #[serde(default)]
+    algorithms: Vec<String>,
+    #[serde(default)]
+    required_claims: BTreeMap<String, OneOrMany<serde_json::Value>>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    #[serde(default = "default_true")]
+    require_exp: bool,
+    #[serde(default = "default_leeway")]
+    leeway: Duration,
+    #[serde(default = "default_from")]
+    from: OneOrMany<Place>,
+    #[serde(default)]
+    inject: BTreeMap<HeaderName, String>,
+    #[serde(default = "default_true")]
+    forward: bool,
+    #[serde(default = "default_cache")]
+    cache: u32,
+}
+
+/// One attachment.
+pub struct Jwt {
+    token: Credentials,
+    verifier: Verifier,
+    wanted: Wanted,
+    forward: bool,
+    /// The answer to a token that does not suffice, made ready.
+    insufficient: String,
+}
+
+impl Plugin for Jwt {
+    type Config = Config;
+
+    fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+        config.inject.keys().for_each(|header| setup.own_header(header));
+        let verifier = Verifier::open(&config.key_set, &config.rules()?)?;
+        let insufficient = match config.scopes.join(" ") {
+            none if none.is_empty() => format!("{CHALLENGE}, error=\"insufficient_scope\""),
+            scopes => format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{scopes}\""),
+        };
+        Ok(Jwt {
+            token: Credentials::at(config.from.into_iter().collect(), setup),
+            verifier,
+            wanted: Wanted::new(config.inject, config.required_claims, config.scopes)?,
+            forward: config.forward,
+            insufficient,
+        })
+    }
+
+    fn on_request(&self, request: &mut Request) -> Verdict {
+        let token = match self.token.find(request) {
+            Found::One(token) => token,
+            // Who sent no token is not told of an error (RFC 6750 §3.1).
+            Found::Nothing => return refuse(401, "a token is needed", CHALLENGE),
+            Found::Several => return refuse(400, "there must be one token", INVALID_REQUEST),
+        };
+        let claims = match self.verifier.verify(&token) {
+            Ok(claims) => claims,
+            Err(Refusal::Unavailable) => return Reply::problem(503, "tokens cannot be verified now").into(),
+            // Which of the reasons it was would only help an attacker.
+            Err(_) => return refuse(401, "the token is not valid", INVALID_TOKEN),
+        };
+        let Some(said) = self.wanted.read(&claims) else {
+            return refuse(401, "the token is not valid", INVALID_TOKEN);
+        };
+        if !said.suffices() {
+            return refuse(403, "the token does not suffice", &self.insufficient);
+        }
+        if !self.forward {
+            self.token.remove(request);
+        }
+        said.tell(request, claims);
+        Verdict::Next
+    }
+}
+
+export_plugin!(Jwt: request);
+
+impl Config {
+    /// What the gateway is to check of every token.
+    fn rules(&self) -> Result<Rules, Error> {
+        let leeway_s = self.leeway.as_secs().try_into().map_err(|_| Error::at("leeway", "is too long"))?;
+        let mut rules = Rules::new().leeway_s(leeway_s).cache(self.cache);
+        if self.require_exp {
+            rules = rules.requires("exp");
+        }
+        rules = self.algorithms.iter().fold(rules, Rules::algorithm);
+        rules = self.issuer.iter().flat_map(|list| list.iter()).fold(rules, Rules::issuer);
+        Ok(self.audience.iter().flat_map(|list| list.iter()).fold(rules, Rules::audience))
+    }
+}
+
+fn refuse(status: u16, detail: &str, challenge: &str) -> Verdict {
+    Reply::problem(status, detail).header("www-authenticate", challenge).into()
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_leeway() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_from() -> OneOrMany<Place> {
+    Place::Bearer.into()
+}
+
+fn default_cache() -> u32 {
+    1024
+}
+
+/// RFC 6750 §3.
+const CHALLENGE: &str = "Bearer realm=\"gateway\"";
+const INVALID_REQUEST: &str = "Bearer realm=\"gateway\", error=\"invalid_request\"";
+const INVALID_TOKEN: &str = "Bearer realm=\"gateway\", error=\"invalid_token\"";

@@ -1,0 +1,140 @@
+//! `builtin:policy`: rules in the Common Expression Language. The README says what rules see and do; how one is compiled and
+//! evaluated stands in `rule`, what it reads of a request in `inputs`.
+
+mod inputs;
+mod rule;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cel::{Context, Env};
+use inputs::Inputs;
+use rule::Rule;
+use serde::Deserialize;
+use witgate_plugin::config::{HeaderName, HeaderValue};
+use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log};
+
+/// What stands under `config`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    rules: Vec<RuleConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleConfig {
+    when: String,
+    deny: Option<Deny>,
+    tag: Option<Tag>,
+    upstream: Option<String>,
+    #[serde(default)]
+    on_error: OnError,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Deny {
+    status: u16,
+    detail: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Tag {
+    attributes: BTreeMap<String, String>,
+    headers: BTreeMap<HeaderName, HeaderValue>,
+}
+
+/// What becomes of a request for which a rule cannot be decided.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnError {
+    /// It is denied.
+    #[default]
+    Closed,
+    /// It passes, as if the rule did not apply.
+    Open,
+}
+
+/// One attachment: rules with what they do, compiled.
+pub struct Policy {
+    env: Arc<Env>,
+    inputs: Inputs,
+    rules: Vec<(Rule, RuleConfig)>,
+}
+
+impl Plugin for Policy {
+    type Config = Config;
+
+    fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+        let mut inputs = Inputs::default();
+        let mut rules = Vec::with_capacity(config.rules.len());
+        for (number, config) in config.rules.into_iter().enumerate() {
+            let fault = |key: &str, why: &str| Error::at(format!("rules[{number}]{key}"), why);
+            config.check().map_err(|(key, why)| fault(key, why))?;
+            config.tag.iter().flat_map(|tag| tag.headers.keys()).for_each(|header| setup.own_header(header));
+            let rule = Rule::compile(&config.when, &mut inputs, setup).map_err(|why| fault(".when", &why))?;
+            rules.push((rule, config));
+        }
+        Ok(Policy { env: Arc::new(Env::stdlib()), inputs, rules })
+    }
+
+    fn on_request(&self, request: &mut Request) -> Verdict {
+        let mut context = Context::with_env(self.env.clone());
+        self.inputs.bind(request, &mut context);
+        let mut upstream = None;
+        for (number, (rule, config)) in self.rules.iter().enumerate() {
+            match rule.applies(&context) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(_) if config.on_error == OnError::Open => continue,
+                Err(error) => {
+                    log::warn(&format!("rules[{number}] cannot be decided, and the request is denied: {error}"));
+                    return Reply::problem(403, "the request cannot be judged").into();
+                }
+            }
+            if let Some(deny) = &config.deny {
+                return Reply::problem(deny.status, &deny.detail).into();
+            }
+            config.tag.iter().for_each(|tag| tag.apply(request));
+            upstream = upstream.or(config.upstream.as_ref());
+        }
+        if let Some(upstream) = upstream {
+            request.select_upstream(upstream);
+        }
+        Verdict::Next
+    }
+}
+
+export_plugin!(Policy: request);
+
+impl RuleConfig {
+    /// Or the key that is wrong, and why.
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let acts = self.tag.is_some() || self.upstream.is_some();
+        match &self.deny {
+            Some(deny) if !(400..=599).contains(&deny.status) => Err((".deny.status", "must be from 400 to 599")),
+            Some(_) if acts => Err(("", "who is denied is neither tagged nor sent anywhere: make it two rules")),
+            None if !acts => Err(("", "does nothing: give `deny`, `tag` or `upstream`")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Tag {
+    fn apply(&self, request: &mut Request<'_>) {
+        for (name, value) in &self.attributes {
+            request.set_attribute(name, value);
+        }
+        for (name, value) in &self.headers {
+            request.set_header(name, value);
+        }
+    }
+}
+
+impl Default for Deny {
+    fn default() -> Self {
+        Deny { status: 403, detail: "a policy of this route does not allow it".to_owned() }
+    }
+}
