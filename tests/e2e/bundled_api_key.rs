@@ -60,7 +60,7 @@ async fn a_table_holds_as_many_keys_as_there_are_and_changes_with_its_file() {
     // Nothing is granted: the attachment names the table, and the plugin is bundled.
     let config =
         config(&origin, "table: clients").top(&format!("tables: {{ clients: {{ file: '{}' }} }}", path.display()));
-    let mut gateway = GATEWAY.start(&config).await;
+    let gateway = GATEWAY.start(config).await;
     let mut client = gateway.client().await;
     let echo = ask(&mut client, "X-API-Key: key-99999").await.echo();
     assert_eq!((echo.fields.all("x-user-id"), echo.fields.get("x-plan")), (vec!["99999"], Some("gold")));

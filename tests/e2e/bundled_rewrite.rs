@@ -1,6 +1,6 @@
 //! `builtin:rewrite` on a real route: requests and responses that change, with values of the request.
 
-use harness::{Config, Upstream};
+use harness::{Config, Echo, Upstream};
 
 use crate::GATEWAY;
 
@@ -29,7 +29,7 @@ filters:
     let lines = ["POST /api/users/42/posts?a=1&debug=1 HTTP/1.1", "Host: a", "X-Team: a&b", "X-Secret: 1"];
     let answer = client.ask(&lines, "").await;
     assert_eq!((answer.status, answer.field("x-path")), (203, Some("/api/users/42/posts")));
-    let echo = answer.echo();
+    let echo = Echo::read(&answer.body);
     assert_eq!((echo.method.as_str(), echo.target.as_str()), ("PUT", "/people/42/posts?a=1&by=a%26b"));
     assert_eq!((echo.fields.get("host"), echo.fields.get("x-secret")), (Some("users.internal"), None));
     assert_eq!(echo.fields.get("x-from"), Some("127.0.0.1 POST /api/users/42/posts"));

@@ -1,4 +1,4 @@
-//! What the benches share: an engine with one bundled plugin, on one worker's runtime.
+//! What the benches share: an engine with bundled plugins, on one worker's runtime.
 
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its part of this")]
 
@@ -14,16 +14,15 @@ use tokio::runtime::LocalRuntime;
 use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy, native};
 use witgate::outbound::Trust;
 use witgate::plugin::{
-    Attachment, CompileLimits, Declaration, Digest, EngineOptions, GuestTime, Isolation, Lane, Limits, Pool, Recycle,
-    Release, Runtime, Side, Version, WorkerGate,
+    Attachment, CompileLimits, Declaration, Digest, EngineOptions, Grants, GuestTime, Isolation, Lane, Limits, Pool,
+    Recycle, Release, Runtime, Side, Version, WorkerGate,
 };
 
-/// One worker, and `builtin:rewrite`, compiled.
+/// One worker and an engine.
 pub struct Bench {
     pub tokio: LocalRuntime,
     runtime: Runtime,
     gate: WorkerGate,
-    version: Arc<Version>,
     connection: Rc<Connection>,
 }
 
@@ -42,16 +41,27 @@ impl Bench {
             trust: Trust::default(),
         })
         .expect("an engine");
-        let component = witgate::plugin::builtin::component("rewrite").expect("a bundled plugin");
-        let version =
-            Arc::new(tokio.block_on(Version::load(&runtime, component, Digest::of(component))).expect("it loads"));
         let gate = runtime.worker_gate();
         let connection = Rc::new(Connection::new("http".into(), IpAddr::V4(Ipv4Addr::LOCALHOST), "http"));
-        Self { tokio, runtime, gate, version, connection }
+        Self { tokio, runtime, gate, connection }
     }
 
-    /// The plugin with a config, and its pool.
+    /// `builtin:rewrite` with a config, and its pool.
     pub fn attach(&self, config: &Value, isolation: Isolation) -> (Rc<Pool>, Arc<Attachment>) {
+        self.attach_builtin("rewrite", config, isolation, Grants::default())
+    }
+
+    /// Any bundled plugin, with what it is granted.
+    pub fn attach_builtin(
+        &self,
+        name: &str,
+        config: &Value,
+        isolation: Isolation,
+        grants: Grants,
+    ) -> (Rc<Pool>, Arc<Attachment>) {
+        let component = witgate::plugin::builtin::component(name).expect("a bundled plugin");
+        let version = Version::load(&self.runtime, component, Digest::of(component));
+        let version = Arc::new(self.tokio.block_on(version).expect("it loads"));
         let limits = Limits {
             memory_bytes: 16 << 20,
             deadline: Duration::from_millis(10),
@@ -71,19 +81,15 @@ impl Bench {
             attributes: 64,
         };
         let recycle = Recycle { uses: u64::MAX, age: None, memory_bytes: None };
-        let (name, version) = ("rewrite".into(), self.version.clone());
-        let declaration = Arc::new({
-            let grants = Arc::default();
-            Declaration {
-                name,
-                version,
-                isolation,
-                limits,
-                recycle,
-                grants,
-                is_shadow: false,
-                log_rate: Arc::default(),
-            }
+        let declaration = Arc::new(Declaration {
+            name: name.into(),
+            version,
+            isolation,
+            limits,
+            recycle,
+            grants: Arc::new(grants),
+            is_shadow: false,
+            log_rate: Arc::default(),
         });
         let configure = Attachment::configure(&self.runtime, declaration.clone(), config.to_string().into());
         let attachment = self.tokio.block_on(configure).expect("it takes the config");

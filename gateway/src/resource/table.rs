@@ -1,35 +1,61 @@
-//! Tables: large look-up data, loaded whole and never changed; a reload that finds another file makes another table.
+//! Tables: look-up data that stays at the host, such as the keys of a hundred thousand clients.
+//!
+//! What a table holds is replaced as a whole; whoever reads the file does that.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 /// Entries by key, each as JSON.
 pub struct Table {
     pub name: Arc<str>,
-    entries: HashMap<Box<str>, Box<str>>,
+    /// Where the entries come from.
+    pub file: PathBuf,
+    entries: ArcSwap<Entries>,
 }
 
+type Entries = HashMap<Box<str>, Box<str>>;
+
 impl Table {
-    pub fn new(name: Arc<str>, entries: HashMap<Box<str>, Box<str>>) -> Self {
-        Self { name, entries }
+    pub fn new(name: Arc<str>, file: PathBuf, entries: Entries) -> Self {
+        Self { name, file, entries: ArcSwap::from_pointee(entries) }
     }
 
     /// The entry as JSON.
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.get(key).map(AsRef::as_ref)
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.entries.load().get(key).map(|json| json.as_ref().to_owned())
+    }
+
+    /// Puts these entries in the place of all that there were. Whether they differ.
+    pub fn replace(&self, entries: Entries) -> bool {
+        let differ = **self.entries.load() != entries;
+        if differ {
+            self.entries.store(Arc::new(entries));
+        }
+        differ
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.load().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Whether the two could be told apart.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.entries == other.entries
+        self.name == other.name && self.file == other.file && *self.entries.load() == *other.entries.load()
     }
 }
 
 /// Without the entries: they are many, and may be keys of clients.
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("name", &self.name).field("entries", &self.entries.len()).finish()
+        f.debug_struct("Table").field("name", &self.name).field("entries", &self.len()).finish()
     }
 }
 
@@ -38,15 +64,24 @@ mod tests {
     use super::*;
 
     fn table(entries: &[(&str, &str)]) -> Table {
-        Table::new("clients".into(), entries.iter().map(|(key, json)| ((*key).into(), (*json).into())).collect())
+        Table::new(
+            "clients".into(),
+            "clients.yaml".into(),
+            entries.iter().map(|(key, json)| ((*key).into(), (*json).into())).collect(),
+        )
     }
 
     #[test]
     fn entries_are_found_by_key_and_stay_out_of_messages() {
         let one = table(&[("a", "{\"id\":1}"), ("b", "2")]);
-        assert_eq!((one.get("a"), one.get("b"), one.get("c")), (Some("{\"id\":1}"), Some("2"), None));
+        let get = |key| one.get(key);
+        assert_eq!((get("a").as_deref(), get("b").as_deref(), get("c")), (Some("{\"id\":1}"), Some("2"), None));
         assert_eq!(format!("{one:?}"), "Table { name: \"clients\", entries: 2 }");
         assert!(one.is_same(&table(&[("b", "2"), ("a", "{\"id\":1}")])));
         assert!(!one.is_same(&table(&[("a", "{\"id\":1}"), ("b", "3")])));
+        assert!(!one.is_same(&Table { file: "other.yaml".into(), ..table(&[("b", "2"), ("a", "{\"id\":1}")]) }));
+        let entries = || HashMap::from([("c".into(), "3".into())]);
+        assert!(one.replace(entries()) && !one.replace(entries()));
+        assert_eq!((one.get("a"), one.get("c").as_deref(), one.len()), (None, Some("3"), 1));
     }
 }

@@ -6,6 +6,7 @@
 mod build;
 mod routes;
 mod resources;
+mod tables;
 mod plugins;
 mod bundled;
 mod choices;

@@ -9,8 +9,9 @@ use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::tables;
 use crate::config::model::{self as config, Config};
-use crate::config::{At, Fault, load_table};
+use crate::config::{At, Fault};
 use crate::outbound::{Reach, Trust};
 use crate::plugin::{Grants, HttpGrant, Named, SecretGrant};
 use crate::resource::{
@@ -155,9 +156,7 @@ fn secret(name: &str, raw: &config::SecretSource, old: Option<&Arc<Secret>>) -> 
 }
 
 fn table(name: &str, raw: &config::Table, old: Option<&Arc<Table>>) -> Result<Arc<Table>, Unopened> {
-    let entries = load_table(&raw.file).map_err(|error| ("file", unopened("table", name, error)))?;
-    let new = Table::new(name.into(), entries);
-    Ok(old.filter(|old| old.is_same(&new)).cloned().unwrap_or_else(|| Arc::new(new)))
+    tables::open(name, &raw.file, old).map_err(|error| ("file", unopened("table", name, error)))
 }
 
 fn store(name: &str, raw: &config::Store, old: Option<&Arc<Store>>) -> Result<Arc<Store>, Unopened> {

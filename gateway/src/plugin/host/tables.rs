@@ -19,7 +19,7 @@ impl tables::HostTable for State {
 
     fn get(&mut self, table: Resource<Arc<Table>>, key: String) -> wasmtime::Result<Option<String>> {
         self.host_call()?;
-        Ok(self.table.get(&table)?.get(&key).map(str::to_owned))
+        Ok(self.table.get(&table)?.get(&key))
     }
 
     fn drop(&mut self, table: Resource<Arc<Table>>) -> wasmtime::Result<()> {
