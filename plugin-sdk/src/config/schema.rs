@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{HeaderName, HeaderValue, OneOrMany, Template};
+use super::{Duration, HeaderName, HeaderValue, OneOrMany, Template};
+use crate::credential::Place;
 
 /// A string of the configuration: its name as a type, what it is, and the pattern that it matches.
 macro_rules! string_schema {
@@ -47,6 +48,14 @@ string_schema!(
     Template,
     "text with variables: `${name}` is a variable, `$$` a dollar sign",
     r"^([^$]|\$\$|\$\{[^}]*\})*$"
+);
+
+string_schema!(Duration, "a duration with its unit, such as `250ms` or `10s`", r"^[0-9]+(ms|s|m|h|d)$");
+
+string_schema!(
+    Place,
+    "where a credential is: `header` (`Authorization: Bearer …`), `header:NAME`, `cookie:NAME` or `query:NAME`",
+    r"^(header|(header|cookie|query):.+)$"
 );
 
 impl<T: JsonSchema> JsonSchema for OneOrMany<T> {

@@ -9,17 +9,22 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use witgate_plugin::config::HeaderName;
 use witgate_plugin::table::Table;
-use witgate_plugin::{Error, HeaderEdits};
+use witgate_plugin::{Error, HeaderEdits, schemars};
 
-/// An item of `keys`; in a table, what stands under a key.
-#[derive(Deserialize)]
+/// A key and whose it is; in a table, what stands under a key.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
+    /// The key; this or `sha256`.
     key: Option<String>,
+    /// Its hash, in 64 hexadecimal digits.
     sha256: Option<String>,
+    /// Whose key it is.
     id: String,
+    /// What it may be used for.
     #[serde(default)]
     scopes: Vec<String>,
+    /// Anything else that is to be known of the client.
     #[serde(default)]
     context: Map<String, Value>,
 }

@@ -6,20 +6,27 @@ use keys::{Client, Entry, Inject, Keys};
 use serde::Deserialize;
 use witgate_plugin::config::HeaderName;
 use witgate_plugin::credential::{Credentials, Found, Place};
-use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log};
+use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log, schemars};
 
-/// What stands under `config`.
-#[derive(Deserialize)]
+/// Who is let in, and what the upstream is told of them.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The header that carries the key; `x-api-key` where neither this nor `query` is given.
     header: Option<HeaderName>,
+    /// The parameter that carries the key.
     query: Option<String>,
+    /// The keys; this or `table`.
     keys: Option<Vec<Entry>>,
+    /// A table of the configuration that holds the keys; this or `keys`.
     table: Option<String>,
+    /// What the key must be allowed to do for this route: all of these.
     #[serde(default)]
     scopes: Vec<String>,
+    /// Headers for the upstream, by `id`, `scopes` or the name of `context` that they get.
     #[serde(default)]
     inject: Inject,
+    /// Whether the upstream gets the key, too.
     #[serde(default = "default_true")]
     forward: bool,
 }
@@ -75,7 +82,7 @@ impl Plugin for ApiKey {
     }
 }
 
-export_plugin!(ApiKey: request);
+export_plugin!(ApiKey: describe, request);
 
 /// Tells the upstream by headers, of which no client's copy is left, and later filters by attributes.
 fn tell(request: &mut Request<'_>, client: &Client) {

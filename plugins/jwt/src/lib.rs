@@ -10,34 +10,46 @@ use serde::Deserialize;
 use witgate_plugin::config::{Duration, HeaderName, OneOrMany};
 use witgate_plugin::credential::{Credentials, Found, Place};
 use witgate_plugin::jwt::{Refusal, Rules, Verifier};
-use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin};
+use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, schemars};
 
-/// What stands under `config`.
-#[derive(Deserialize)]
+/// Who is let in, and what the upstream is told of them.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The key set of the configuration that tokens are verified with.
     key_set: String,
+    /// `iss` must be one of these; `null` takes any.
     // Required, so that nobody trusts every issuer, or tokens that are meant for others, by leaving out a line; `null` says so aloud.
     #[serde(deserialize_with = "Option::deserialize")]
     issuer: Option<OneOrMany<String>>,
+    /// `aud` must be, or contain, one of these; `null` takes tokens that are meant for anybody.
     #[serde(deserialize_with = "Option::deserialize")]
     audience: Option<OneOrMany<String>>,
+    /// Such as `RS256` or `EdDSA`; all that fit the keys when empty.
     #[serde(default)]
     algorithms: Vec<String>,
+    /// The claim must be one of these values; if it is a list, contain one.
     #[serde(default)]
     required_claims: BTreeMap<String, OneOrMany<serde_json::Value>>,
+    /// All of these must be in `scope`, `scp` or `scopes` of the token.
     #[serde(default)]
     scopes: Vec<String>,
+    /// Refuse tokens that never expire.
     #[serde(default = "default_true")]
     require_exp: bool,
+    /// By how much clocks may differ.
     #[serde(default = "default_leeway")]
     leeway: Duration,
+    /// Where the token may be.
     #[serde(default = "default_from")]
     from: OneOrMany<Place>,
+    /// Headers for the upstream, by the claim that they get.
     #[serde(default)]
     inject: BTreeMap<HeaderName, String>,
+    /// Whether the upstream gets the token, too.
     #[serde(default = "default_true")]
     forward: bool,
+    /// About so many verified tokens are remembered; `0` remembers none.
     #[serde(default = "default_cache")]
     cache: u32,
 }
@@ -98,7 +110,7 @@ impl Plugin for Jwt {
     }
 }
 
-export_plugin!(Jwt: request);
+export_plugin!(Jwt: describe, request);
 
 impl Config {
     /// What the gateway is to check of every token.

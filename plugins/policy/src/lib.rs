@@ -12,42 +12,52 @@ use inputs::Inputs;
 use rule::Rule;
 use serde::Deserialize;
 use witgate_plugin::config::{HeaderName, HeaderValue};
-use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log};
+use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log, schemars};
 
-/// What stands under `config`.
-#[derive(Deserialize)]
+/// What is done with which requests.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// In this order.
     rules: Vec<RuleConfig>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RuleConfig {
+    /// The rule applies where this expression (CEL) is true.
     when: String,
+    /// Answer; later rules are not looked at.
     deny: Option<Deny>,
+    /// Tell later filters and the upstream.
     tag: Option<Tag>,
+    /// Where the request goes, if the route names it; the first rule that applies and names one decides.
     upstream: Option<String>,
+    /// What becomes of a request for which the rule cannot be decided.
     #[serde(default)]
     on_error: OnError,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Deny {
+    /// From 400 to 599.
     status: u16,
+    /// Told to the client.
     detail: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Tag {
+    /// For later filters, logs and spans.
     attributes: BTreeMap<String, String>,
+    /// For the upstream; stripped from what clients send, on every route.
     headers: BTreeMap<HeaderName, HeaderValue>,
 }
 
 /// What becomes of a request for which a rule cannot be decided.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnError {
     /// It is denied.
@@ -107,7 +117,7 @@ impl Plugin for Policy {
     }
 }
 
-export_plugin!(Policy: request);
+export_plugin!(Policy: describe, request);
 
 impl RuleConfig {
     /// Or the key that is wrong, and why.
