@@ -73,8 +73,14 @@ async fn a_table_holds_as_many_keys_as_there_are_and_changes_with_its_file() {
     }
     assert_eq!(status(&mut client, "X-API-Key: broken").await, 500);
 
-    std::fs::write(&path, r#"{ "new": { "id": "eve" } }"#).expect("a temporary folder takes files");
-    gateway.reload(&config).await;
+    // Nobody has to order a reload.
+    let write = |text: &str| std::fs::write(&path, text).expect("a temporary folder takes files");
+    write(r#"{ "new": { "id": "eve" }"#);
+    let said = "a table cannot be loaded; the last good entries stay in use";
+    gateway.log().wait("that the table cannot be read", |line| line.message() == said).await;
+    assert_eq!(status(&mut client, "X-API-Key: key-1").await, 200);
+    write(r#"{ "new": { "id": "eve" } }"#);
+    gateway.log().wait("that the table was read", |line| line.message() == "loaded a table").await;
     assert_eq!(
         (status(&mut client, "X-API-Key: new").await, status(&mut client, "X-API-Key: key-1").await),
         (200, 401)

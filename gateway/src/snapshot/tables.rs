@@ -35,10 +35,11 @@ async fn follow(table: Weak<Table>, path: PathBuf, mut seen: Option<Stamp>) {
         seen = now;
         let Some(table) = table.upgrade() else { return };
         match loaded {
-            Ok(entries) if table.replace(entries) => {
-                tracing::info!(table = &*table.name, entries = table.len(), "loaded a table");
+            Ok(entries) => {
+                if table.replace(entries) {
+                    tracing::info!(table = &*table.name, entries = table.len(), "loaded a table");
+                }
             }
-            Ok(_) => {}
             Err(error) => {
                 tracing::warn!(table = &*table.name, %error, "a table cannot be loaded; the last good entries stay in use");
             }
