@@ -210,7 +210,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     while let Some((first, after)) = rest.split_first() {
         // A number may have a sign, which is no digit.
         let hex = after.get(..2).filter(|hex| *first == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
-        let byte = hex.and_then(|hex| str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok());
         bytes.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
         rest = if byte.is_some() { &after[2..] } else { after };
     }

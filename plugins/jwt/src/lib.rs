@@ -70,10 +70,10 @@ impl Plugin for Jwt {
     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
         config.inject.keys().for_each(|header| setup.own_header(header));
         let verifier = Verifier::open(&config.key_set, &config.rules()?)?;
-        let insufficient = match config.scopes.join(" ") {
-            none if none.is_empty() => format!("{CHALLENGE}, error=\"insufficient_scope\""),
-            scopes => format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{scopes}\""),
-        };
+        let mut insufficient = format!(r#"{CHALLENGE}, error="insufficient_scope""#);
+        if !config.scopes.is_empty() {
+            insufficient += &format!(r#", scope="{}""#, config.scopes.join(" "));
+        }
         Ok(Jwt {
             token: Credentials::at(config.from.into_iter().collect(), setup),
             verifier,
@@ -117,9 +117,7 @@ impl Config {
     fn rules(&self) -> Result<Rules, Error> {
         let leeway_s = self.leeway.as_secs().try_into().map_err(|_| Error::at("leeway", "is too long"))?;
         let mut rules = Rules::new().leeway_s(leeway_s).cache(self.cache);
-        if self.require_exp {
-            rules = rules.requires("exp");
-        }
+        rules = if self.require_exp { rules.requires("exp") } else { rules };
         rules = self.algorithms.iter().fold(rules, Rules::algorithm);
         rules = self.issuer.iter().flat_map(|list| list.iter()).fold(rules, Rules::issuer);
         Ok(self.audience.iter().flat_map(|list| list.iter()).fold(rules, Rules::audience))
@@ -147,6 +145,6 @@ fn default_cache() -> u32 {
 }
 
 /// RFC 6750 §3.
-const CHALLENGE: &str = "Bearer realm=\"gateway\"";
-const INVALID_REQUEST: &str = "Bearer realm=\"gateway\", error=\"invalid_request\"";
-const INVALID_TOKEN: &str = "Bearer realm=\"gateway\", error=\"invalid_token\"";
+const CHALLENGE: &str = r#"Bearer realm="gateway""#;
+const INVALID_REQUEST: &str = r#"Bearer realm="gateway", error="invalid_request""#;
+const INVALID_TOKEN: &str = r#"Bearer realm="gateway", error="invalid_token""#;
