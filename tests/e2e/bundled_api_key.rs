@@ -91,7 +91,7 @@ async fn a_table_holds_as_many_keys_as_there_are_and_changes_with_its_file() {
 async fn what_cannot_work_is_refused_with_its_key() {
     let origin = Upstream::echo().await;
     for (keys, words) in [
-        ("keys: [{ key: a, id: a }, { key: b, nmae: b }]", "keys[1].nmae: unknown field `nmae`"),
+        ("keys: [{ key: a, id: a }, { key: b, nmae: b }]", "unknown key `nmae`"),
         ("keys: [{ key: a, id: a }, { key: a, id: b }]", "keys[1]: is the key of an earlier one"),
         ("table: clients", "granted no table `clients`"),
         ("header: x", "give `keys` or `table`"),
