@@ -5,50 +5,55 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Entries by key, each as JSON.
 pub struct Table {
     pub name: Arc<str>,
     /// Where the entries come from.
     pub file: PathBuf,
-    entries: ArcSwap<Entries>,
+    /// Held for one look, and for the moment in which others take its place.
+    entries: RwLock<Entries>,
 }
 
 type Entries = HashMap<Box<str>, Box<str>>;
 
 impl Table {
     pub fn new(name: Arc<str>, file: PathBuf, entries: Entries) -> Self {
-        Self { name, file, entries: ArcSwap::from_pointee(entries) }
+        Self { name, file, entries: RwLock::new(entries) }
     }
 
     /// The entry as JSON.
     pub fn get(&self, key: &str) -> Option<String> {
-        self.entries.load().get(key).map(|json| json.as_ref().to_owned())
+        self.entries().get(key).map(|json| json.as_ref().to_owned())
     }
 
     /// Puts these entries in the place of all that there were. Whether they differ.
     pub fn replace(&self, entries: Entries) -> bool {
-        let differ = **self.entries.load() != entries;
+        let differ = *self.entries() != entries;
         if differ {
-            self.entries.store(Arc::new(entries));
+            let old = std::mem::replace(&mut *self.entries.write().unwrap_or_else(PoisonError::into_inner), entries);
+            // After the lock: there may be a million of them.
+            drop(old);
         }
         differ
     }
 
     pub fn len(&self) -> usize {
-        self.entries.load().len()
+        self.entries().len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    fn entries(&self) -> RwLockReadGuard<'_, Entries> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the two could be told apart.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.file == other.file && *self.entries.load() == *other.entries.load()
+        self.name == other.name && self.file == other.file && *self.entries() == *other.entries()
     }
 }
 

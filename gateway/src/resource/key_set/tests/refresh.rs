@@ -14,7 +14,7 @@ use super::set;
 use super::signer::{Signer, key_set};
 use crate::outbound::Trust;
 
-/// Serves one document, whatever it is at the moment; an empty one closes the connection without a word.
+/// Serves one document, whatever it is at the moment; an empty one closes the connection without a word, and [`SILENCE`] holds it.
 struct Provider {
     url: String,
     document: Arc<Mutex<String>>,
@@ -28,6 +28,7 @@ impl Provider {
         let (document, asked) = (Arc::new(Mutex::new(document)), Arc::new(AtomicUsize::new(0)));
         let provider = Self { url, document: document.clone(), asked: asked.clone() };
         tokio::spawn(async move {
+            let mut held = Vec::new();
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut head = Vec::new();
@@ -36,8 +37,13 @@ impl Provider {
                 }
                 asked.fetch_add(1, Ordering::SeqCst);
                 let document = document.lock().unwrap().clone();
-                if document.is_empty() {
-                    continue;
+                match document.as_str() {
+                    "" => continue,
+                    SILENCE => {
+                        held.push(stream);
+                        continue;
+                    }
+                    _ => {}
                 }
                 let length = document.len();
                 let answer =
@@ -61,6 +67,8 @@ impl Provider {
         self.asked.load(Ordering::SeqCst)
     }
 }
+
+const SILENCE: &str = "silence";
 
 fn token(signer: &Signer) -> String {
     signer.sign(&json!({ "sub": "u1" }))
@@ -108,6 +116,22 @@ async fn the_last_good_keys_outlive_their_source() {
         let status = set.status();
         assert_eq!((status.keys, status.loads, status.failures), (1, 2, 1));
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_says_nothing_delays_none_whose_key_is_known() {
+    let good = Signer::new("ES256", "1");
+    let provider = Provider::serving(key_set([&good])).await;
+    let set = provider.open().await;
+    let mut verifier = set.verifier(Rules::default()).unwrap();
+    provider.serve(SILENCE.to_owned());
+    let mut another = set.verifier(Rules::default()).unwrap();
+    let waiting = tokio::spawn(async move { another.verify(&token(&Signer::new("EdDSA", "2"))).await });
+    while provider.asked() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(verifier.verify(&token(&good)).await.is_ok());
+    assert_eq!(waiting.await.unwrap(), Err(Refusal::UnknownKey), "it waits for a while, and not for ever");
 }
 
 #[tokio::test]
