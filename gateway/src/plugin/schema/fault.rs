@@ -164,7 +164,11 @@ fn steps(pointer: &str, config: &Value) -> Vec<SchemaStep> {
 fn expected(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(one) => type_name(*one).to_owned(),
-        TypeKind::Multiple(set) => set.iter().map(type_name).collect::<Vec<_>>().join(" or "),
+        // That a key may have nothing, as it may be left out, helps nobody who gave it something.
+        TypeKind::Multiple(set) => {
+            let something = set.iter().filter(|kind| *kind != JsonType::Null);
+            something.map(type_name).collect::<Vec<_>>().join(" or ")
+        }
     }
 }
 
