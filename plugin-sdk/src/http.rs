@@ -142,7 +142,7 @@ impl Request {
 
     /// The first value of a header, if it is UTF-8.
     pub fn value(&self, name: &str) -> Option<&str> {
-        value(&self.headers, name)
+        wire::value(&self.headers, name)
     }
 
     /// The body.
@@ -190,7 +190,7 @@ impl Response {
 
     /// The first value of a header, if it is UTF-8.
     pub fn value(&self, name: &str) -> Option<&str> {
-        value(&self.headers, name)
+        wire::value(&self.headers, name)
     }
 
     /// All headers, in order: names in lower case, and values.
@@ -235,9 +235,4 @@ impl From<HttpError> for SendError {
             HttpError::Busy => SendError::Busy,
         }
     }
-}
-
-fn value<'h>(headers: &'h [(String, Vec<u8>)], name: &str) -> Option<&'h str> {
-    let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-    str::from_utf8(value).ok()
 }

@@ -79,8 +79,7 @@ impl Reply {
 
     /// The first value of a header, if it is UTF-8.
     pub fn value(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        str::from_utf8(value).ok()
+        wire::value(&self.headers, name)
     }
 
     /// All headers, in order: names in lower case, and values.

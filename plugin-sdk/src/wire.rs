@@ -18,6 +18,12 @@ pub(crate) fn header(name: &str, value: &[u8]) -> Header {
     (name.to_ascii_lowercase(), value.to_vec())
 }
 
+/// The first value of a header, if it is UTF-8.
+pub(crate) fn value<'h>(headers: &'h [Header], name: &str) -> Option<&'h str> {
+    let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    str::from_utf8(value).ok()
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
     pub(crate) type Header = (String, Vec<u8>);
