@@ -1,10 +1,15 @@
 //! Builds plugins of this workspace into components, from within a build script: a nested cargo for wasm. Shared by the
 //! gateway's build script (plugins that are bundled) and that of the tests (guests); what becomes of the components is theirs.
 
+#[path = "flags.rs"]
+mod flags;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
+
+use flags::{RUSTFLAGS, TARGET};
 
 /// A component that was built.
 pub(crate) struct Component {
@@ -128,14 +133,8 @@ fn run_cargo(root: &Path, target_dir: &Path, packages: impl Iterator<Item = Stri
     }
 }
 
-const TARGET: &str = "wasm32-wasip2";
-
 /// `[profile.plugin]` in the workspace's `Cargo.toml`.
 const PROFILE: &str = "plugin";
-
-/// Rust's default stack of 1 MiB lies first in the memory of a component, and makes a fresh instance three times as dear. Vector
-/// instructions are in every engine of components, and loops over bodies are several times faster with them.
-const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536\x1f-Ctarget-feature=+simd128";
 
 /// Prefixes of variables that steer a build. Those that say where cargo lives, how it reaches the network, and how many jobs
 /// it may run (`CARGO_HOME`, `CARGO_NET_*`, `CARGO_REGISTRIES_*`, `CARGO_MAKEFLAGS` …) stay.

@@ -1,10 +1,14 @@
 //! From a crate to a component: a cargo for wasm, with the settings that a plugin wants.
 
+#[path = "../../build/flags.rs"]
+mod flags;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use self::flags::{RUSTFLAGS, TARGET};
 use super::package::{Package, PackageError, cargo};
 
 /// How much the compiler does.
@@ -110,11 +114,6 @@ fn component(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
         message.filenames.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
     })
 }
-
-const TARGET: &str = "wasm32-wasip2";
-
-/// Rust's default stack of 1 MiB lies first in the memory of a component, and makes a fresh instance three times as dear.
-const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536\x1f-Ctarget-feature=+simd128";
 
 #[cfg(test)]
 mod tests {
