@@ -133,11 +133,11 @@ fn fail(exchange: &mut Exchange, error: &ProxyError) {
     error.reply(&exchange.request_id).install(exchange, Origin::Gateway);
 }
 
-fn finish(exchange: Box<Exchange>) -> Response<Body> {
-    let exchange = *exchange;
-    let mut response = Response::new(exchange.response_body);
+fn finish(mut exchange: Box<Exchange>) -> Response<Body> {
+    let exchange = &mut *exchange;
+    let mut response = Response::new(std::mem::take(&mut exchange.response_body));
     *response.status_mut() = exchange.response.status;
-    *response.headers_mut() = exchange.response.headers;
+    *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
     response
 }
 

@@ -1,7 +1,9 @@
-//! Looking keys up. A key is found by its hash, so the time that a wrong one takes says nothing of the right ones.
+//! Looking keys up: by hash, and compared as a whole, so that the time that a wrong one takes says nothing of the right ones.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -45,11 +47,22 @@ pub(crate) type Inject = BTreeMap<HeaderName, String>;
 
 /// Where keys are looked up.
 pub(crate) enum Keys {
-    Listed(BTreeMap<Hash, Rc<Client>>),
+    Listed(Listed),
     Table(Table, Inject),
 }
 
-type Hash = [u8; 32];
+/// Those of the configuration. SHA-256 takes a third of a call, so only those are found by it of which nothing else is known.
+#[derive(Default)]
+pub(crate) struct Listed {
+    plain: HashMap<Key<'static>, Rc<Client>>,
+    hashed: BTreeMap<Digested, Rc<Client>>,
+}
+
+/// A key, which takes as long to compare with one that is almost right as with any other of its length.
+#[derive(Eq)]
+struct Key<'k>(Cow<'k, str>);
+
+type Digested = [u8; 32];
 
 impl Keys {
     pub(crate) fn open(keys: Option<Vec<Entry>>, table: Option<String>, inject: Inject) -> Result<Self, Error> {
@@ -58,7 +71,8 @@ impl Keys {
             (None, Some(name)) => return Ok(Keys::Table(Table::open(&name)?, inject)),
             _ => return Err(Error::new("give `keys` or `table`")),
         };
-        let mut listed = BTreeMap::new();
+        let mut listed = Listed::default();
+        let mut hashes = BTreeSet::new();
         for (number, entry) in keys.into_iter().enumerate() {
             let fault = |key: &str, why: &str| Error::at(format!("keys[{number}]{key}"), why);
             let hash = match (&entry.key, &entry.sha256) {
@@ -67,10 +81,15 @@ impl Keys {
                 (None, Some(hex)) => parse(hex).ok_or_else(|| fault(".sha256", "must have 64 hexadecimal digits"))?,
                 _ => return Err(fault("", "give `key` or `sha256`")),
             };
-            let client = Client::new(entry, &inject).ok_or_else(|| fault("", "injects a control character"))?;
-            if listed.insert(hash, Rc::new(client)).is_some() {
+            if !hashes.insert(hash) {
                 return Err(fault("", "is the key of an earlier one"));
             }
+            let key = entry.key.clone();
+            let client = Client::new(entry, &inject).ok_or_else(|| fault("", "injects a control character"))?;
+            match key {
+                Some(key) => listed.plain.insert(Key(key.into()), Rc::new(client)),
+                None => listed.hashed.insert(hash, Rc::new(client)),
+            };
         }
         Ok(Keys::Listed(listed))
     }
@@ -81,7 +100,7 @@ impl Keys {
     /// The table has the key, and its entry is not to be used.
     pub(crate) fn find(&self, key: &str) -> Result<Option<Rc<Client>>, Error> {
         match self {
-            Keys::Listed(listed) => Ok(listed.get(&hash(key)).cloned()),
+            Keys::Listed(listed) => Ok(listed.find(key)),
             Keys::Table(table, inject) => {
                 let mut entry: Option<Entry> = table.get(&named(hash(key)))?;
                 // A hash is no key: who reads the table must not get in by what stands there.
@@ -93,6 +112,27 @@ impl Keys {
                 client.transpose().map(|client| client.map(Rc::new))
             }
         }
+    }
+}
+
+impl Listed {
+    fn find(&self, key: &str) -> Option<Rc<Client>> {
+        let plain = self.plain.get(&Key(key.into())).cloned();
+        let hashed = || (!self.hashed.is_empty()).then(|| self.hashed.get(&hash(key)).cloned()).flatten();
+        plain.or_else(hashed)
+    }
+}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Key<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let differences = || self.0.bytes().zip(other.0.bytes()).fold(0, |found, (one, other)| found | (one ^ other));
+        self.0.len() == other.0.len() && differences() == 0
     }
 }
 
@@ -122,20 +162,20 @@ impl Client {
     }
 }
 
-fn hash(key: &str) -> Hash {
+fn hash(key: &str) -> Digested {
     Sha256::digest(key).into()
 }
 
 /// As a table names a hashed key.
-fn named(hash: Hash) -> String {
+fn named(hash: Digested) -> String {
     hash.iter().fold(HASHED.to_owned(), |mut name, byte| {
         let _ = write!(name, "{byte:02x}");
         name
     })
 }
 
-fn parse(hex: &str) -> Option<Hash> {
-    let mut hash = Hash::default();
+fn parse(hex: &str) -> Option<Digested> {
+    let mut hash = Digested::default();
     let digits = hex.as_bytes().chunks_exact(2);
     if hex.len() != 2 * hash.len() || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
