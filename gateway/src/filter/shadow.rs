@@ -17,7 +17,7 @@ pub(super) struct Shadow {
     side: Side,
     attachment: Arc<Attachment>,
     values: Vec<(u16, Vec<u8>)>,
-    view: Option<View>,
+    view: Option<Box<View>>,
     /// Status and maker of a response.
     response: Option<(u16, types::Origin)>,
     kept: Kept,
@@ -27,8 +27,8 @@ pub(super) struct Shadow {
 pub(super) type Kept = Rc<RefCell<Option<Option<Vec<u8>>>>>;
 
 impl Shadow {
-    /// `None` when no version runs in the shadow of this plugin, or the one that does has no request hook.
-    pub(super) fn of_request(place: usize, slot: usize, exchange: &mut Exchange) -> Option<Self> {
+    /// Boxed, because it is rare, and takes no room in the future of every hook then. `None` when no version runs in the shadow of this plugin, or the one that does has no request hook.
+    pub(super) fn of_request(place: usize, slot: usize, exchange: &mut Exchange) -> Option<Box<Self>> {
         let lanes = exchange.lanes.clone();
         let (side, attachment) = trial(&lanes[place], slot, Hook::Request)?;
         let mut client = String::new();
@@ -36,11 +36,12 @@ impl Shadow {
         let view = values::view(attachment, exchange);
         let kept = Kept::default();
         exchange.shadow_kept.push((exchange.position, kept.clone()));
-        Some(Self { side: side.clone(), attachment: attachment.clone(), values, view, response: None, kept })
+        let (side, attachment) = (side.clone(), attachment.clone());
+        Some(Box::new(Self { side, attachment, values, view, response: None, kept }))
     }
 
     /// As [`Self::of_request`]; `None`, too, when the shadow's request hook has not told what it keeps.
-    pub(super) fn of_response(place: usize, slot: usize, exchange: &Exchange) -> Option<Self> {
+    pub(super) fn of_response(place: usize, slot: usize, exchange: &Exchange) -> Option<Box<Self>> {
         let (side, attachment) = trial(&exchange.lanes[place], slot, Hook::Response)?;
         let position = exchange.position;
         let kept = exchange.shadow_kept.iter().find(|(at, _)| *at == position).map(|(_, kept)| kept.clone());
@@ -51,14 +52,14 @@ impl Shadow {
             _ => return None,
         };
         let response = (exchange.response.status.as_u16(), exchange.response.origin.into());
-        Some(Self {
+        Some(Box::new(Self {
             side: side.clone(),
             attachment: attachment.clone(),
             values: owned(&values::of_response(attachment, exchange)),
             view: values::view(attachment, exchange),
             response: Some(response),
             kept,
-        })
+        }))
     }
 
     /// Runs the request hook, and compares its verdict with that of the version that serves.
@@ -68,7 +69,7 @@ impl Shadow {
             let mut lease = shadow.side.pool.check_out(&shadow.attachment).await?;
             let values: Vec<(u16, &[u8])> = shadow.values.iter().map(|(key, value)| (*key, &value[..])).collect();
             let head = types::RequestHead { values: (!values.is_empty()).then_some(&values[..]) };
-            let verdict = lease.on_request(&shadow.attachment, head, shadow.view.as_ref(), time).await?;
+            let verdict = lease.on_request(&shadow.attachment, head, shadow.view.clone(), time).await?;
             lease.check_in().await;
             let (verdict, kept) = comparable_request(verdict);
             *shadow.kept.borrow_mut() = Some(kept);
@@ -90,7 +91,7 @@ impl Shadow {
                 values: (!values.is_empty()).then_some(&values[..]),
                 kept: kept.as_deref(),
             };
-            let verdict = lease.on_response(&shadow.attachment, head, shadow.view.as_ref(), time).await?;
+            let verdict = lease.on_response(&shadow.attachment, head, shadow.view.clone(), time).await?;
             lease.check_in().await;
             Ok(verdict == served)
         });

@@ -50,11 +50,13 @@ pub(super) fn response_head<'v>(exchange: &'v Exchange, values: &'v Values<'_>) 
 }
 
 /// The copy behind the guest's `exchange`, for components that import it only.
-pub(super) fn view(attachment: &Attachment, exchange: &Exchange) -> Option<View> {
-    attachment.declaration.version.imports_exchange.then(|| View {
-        request: exchange.headers.clone(),
-        response: exchange.response.headers.clone(),
-        listener: exchange.connection.listener.clone(),
+pub(super) fn view(attachment: &Attachment, exchange: &Exchange) -> Option<Box<View>> {
+    attachment.declaration.version.imports_exchange.then(|| {
+        Box::new(View {
+            request: exchange.headers.clone(),
+            response: exchange.response.headers.clone(),
+            listener: exchange.connection.listener.clone(),
+        })
     })
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A transform lives inside the guest's memory from `open` to `close`; the instance serves nobody else meanwhile (`transform`).
 
+use std::pin::pin;
+
 use wasmtime::Store;
 use wasmtime::component::{Instance as Component, ResourceAny};
 
@@ -12,7 +14,7 @@ use super::bindings::witgate::plugin::types::{RequestHead, ResponseHead};
 use super::budget::GuestTime;
 use super::failure::Failure;
 use super::host::{State, View};
-use super::instance::{Instance, begin, lend};
+use super::instance::{Instance, begin, enter};
 use super::version::Exports;
 
 /// The body hooks that the component exports.
@@ -52,18 +54,15 @@ impl Instance {
         attachment: &Attachment,
         head: RequestHead<'_>,
         body: &[u8],
-        view: Option<&View>,
+        view: Option<Box<View>>,
         time: &GuestTime,
     ) -> Result<WholeRequestVerdict, Failure> {
         let Some(hook) = &self.body_hooks.whole_request else {
             return Ok(WholeRequestVerdict::Next((Vec::new(), None)));
         };
-        let bounds = self.bounds.within_request(time)?;
-        lend(&mut self.store, view);
-        begin(&mut self.store, bounds);
-        let verdict = bounds.within(hook.call_on_request(&mut self.store, attachment.id, head, body)).await;
-        self.end_hook();
-        verdict.map_err(|failure| bounds.blame(failure, time))
+        let bounds = enter(&mut self.store, self.bounds, view, time)?;
+        let verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head, body))).await;
+        self.leave(verdict, bounds, time)
     }
 
     /// Runs the hook over a response with its whole body.
@@ -72,18 +71,15 @@ impl Instance {
         attachment: &Attachment,
         head: ResponseHead<'_>,
         body: &[u8],
-        view: Option<&View>,
+        view: Option<Box<View>>,
         time: &GuestTime,
     ) -> Result<WholeResponseVerdict, Failure> {
         let Some(hook) = &self.body_hooks.whole_response else {
             return Ok(WholeResponseVerdict::Next((Vec::new(), None)));
         };
-        let bounds = self.bounds.within_request(time)?;
-        lend(&mut self.store, view);
-        begin(&mut self.store, bounds);
-        let verdict = bounds.within(hook.call_on_response(&mut self.store, attachment.id, head, body)).await;
-        self.end_hook();
-        verdict.map_err(|failure| bounds.blame(failure, time))
+        let bounds = enter(&mut self.store, self.bounds, view, time)?;
+        let verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head, body))).await;
+        self.leave(verdict, bounds, time)
     }
 
     /// Asks for a transform of a request's body; the guest may decline.
@@ -91,16 +87,13 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
-        view: Option<&View>,
+        view: Option<Box<View>>,
         time: &GuestTime,
     ) -> Result<Option<Handle>, Failure> {
         let Some(hook) = &self.body_hooks.request_body else { return Ok(None) };
-        let bounds = self.bounds.within_request(time)?;
-        lend(&mut self.store, view);
-        begin(&mut self.store, bounds);
-        let opened = bounds.within(hook.call_open(&mut self.store, attachment.id, head)).await;
-        self.end_hook();
-        Ok(opened.map_err(|failure| bounds.blame(failure, time))?.map(Handle::Request))
+        let bounds = enter(&mut self.store, self.bounds, view, time)?;
+        let opened = bounds.within(pin!(hook.call_open(&mut self.store, attachment.id, head))).await;
+        Ok(self.leave(opened, bounds, time)?.map(Handle::Request))
     }
 
     /// Asks for a transform of a response's body; the guest may decline.
@@ -108,16 +101,13 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: ResponseHead<'_>,
-        view: Option<&View>,
+        view: Option<Box<View>>,
         time: &GuestTime,
     ) -> Result<Option<Handle>, Failure> {
         let Some(hook) = &self.body_hooks.response_body else { return Ok(None) };
-        let bounds = self.bounds.within_request(time)?;
-        lend(&mut self.store, view);
-        begin(&mut self.store, bounds);
-        let opened = bounds.within(hook.call_open(&mut self.store, attachment.id, head)).await;
-        self.end_hook();
-        Ok(opened.map_err(|failure| bounds.blame(failure, time))?.map(Handle::Response))
+        let bounds = enter(&mut self.store, self.bounds, view, time)?;
+        let opened = bounds.within(pin!(hook.call_open(&mut self.store, attachment.id, head))).await;
+        Ok(self.leave(opened, bounds, time)?.map(Handle::Response))
     }
 
     /// Hands a piece of a body to a transform.
@@ -126,10 +116,10 @@ impl Instance {
         begin(store, *bounds);
         let step = match (handle, body_hooks) {
             (Handle::Request(resource), BodyHooks { request_body: Some(hook), .. }) => {
-                bounds.within(hook.transform().call_chunk(store, resource, data)).await
+                bounds.within(pin!(hook.transform().call_chunk(store, resource, data))).await
             }
             (Handle::Response(resource), BodyHooks { response_body: Some(hook), .. }) => {
-                bounds.within(hook.transform().call_chunk(store, resource, data)).await
+                bounds.within(pin!(hook.transform().call_chunk(store, resource, data))).await
             }
             _ => Ok(Step::Unchanged),
         };
@@ -143,10 +133,10 @@ impl Instance {
         begin(store, *bounds);
         let end = match (handle, body_hooks) {
             (Handle::Request(resource), BodyHooks { request_body: Some(hook), .. }) => {
-                bounds.within(hook.transform().call_finish(store, resource)).await
+                bounds.within(pin!(hook.transform().call_finish(store, resource))).await
             }
             (Handle::Response(resource), BodyHooks { response_body: Some(hook), .. }) => {
-                bounds.within(hook.transform().call_finish(store, resource)).await
+                bounds.within(pin!(hook.transform().call_finish(store, resource))).await
             }
             _ => Err(Failure::Trap("a transform outlived its hook".to_owned())),
         };
@@ -158,7 +148,7 @@ impl Instance {
     pub(super) async fn close(&mut self, handle: Handle) -> Result<(), Failure> {
         let (Handle::Request(resource) | Handle::Response(resource)) = handle;
         begin(&mut self.store, self.bounds);
-        let closed = self.bounds.within(resource.resource_drop_async(&mut self.store)).await;
+        let closed = self.bounds.within(pin!(resource.resource_drop_async(&mut self.store))).await;
         self.end_hook();
         closed
     }

@@ -3,7 +3,7 @@
 //! Whatever goes wrong in a call leaves the guest's memory in doubt, so the owner drops the instance after any failure;
 //! nothing here tries to mend one.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
@@ -91,7 +91,7 @@ impl Instance {
         let Some(describe) = &declaration.version.exports.describe else { return Ok("true".to_owned()) };
         let describe = describe.load(&mut store, &instance).map_err(trap)?;
         begin(&mut store, bounds);
-        bounds.within(describe.call_schema(&mut store)).await
+        bounds.within(pin!(describe.call_schema(&mut store))).await
     }
 
     /// Teaches the instance an attachment's config, and returns what the guest asked for meanwhile.
@@ -99,8 +99,8 @@ impl Instance {
         self.store.data_mut().phase = Phase::Configure(Box::default());
         let bounds = self.bounds.for_setup();
         begin(&mut self.store, bounds);
-        let call = self.lifecycle.call_configure(&mut self.store, attachment.id, &attachment.config);
-        let outcome = bounds.within(call).await;
+        let Self { lifecycle, store, .. } = self;
+        let outcome = bounds.within(pin!(lifecycle.call_configure(store, attachment.id, &attachment.config))).await;
         let phase = self.end();
         outcome?.map_err(Failure::Configure)?;
         if let Err(at) = self.configured.binary_search(&attachment.id) {
@@ -144,16 +144,13 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
-        view: Option<&View>,
+        view: Option<Box<View>>,
         time: &GuestTime,
     ) -> Result<RequestVerdict, Failure> {
         let Some(hook) = &self.request_hook else { return Ok(RequestVerdict::Next(Vec::new())) };
-        let bounds = self.bounds.within_request(time)?;
-        lend(&mut self.store, view);
-        begin(&mut self.store, bounds);
-        let verdict = bounds.within(hook.call_on_request(&mut self.store, attachment.id, head)).await;
-        self.end_hook();
-        verdict.map_err(|failure| bounds.blame(failure, time))
+        let bounds = enter(&mut self.store, self.bounds, view, time)?;
+        let verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head))).await;
+        self.leave(verdict, bounds, time)
     }
 
     /// Runs the response hook.
@@ -161,16 +158,13 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: ResponseHead<'_>,
-        view: Option<&View>,
+        view: Option<Box<View>>,
         time: &GuestTime,
     ) -> Result<ResponseVerdict, Failure> {
         let Some(hook) = &self.response_hook else { return Ok(ResponseVerdict::Next(Vec::new())) };
-        let bounds = self.bounds.within_request(time)?;
-        lend(&mut self.store, view);
-        begin(&mut self.store, bounds);
-        let verdict = bounds.within(hook.call_on_response(&mut self.store, attachment.id, head)).await;
-        self.end_hook();
-        verdict.map_err(|failure| bounds.blame(failure, time))
+        let bounds = enter(&mut self.store, self.bounds, view, time)?;
+        let verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head))).await;
+        self.leave(verdict, bounds, time)
     }
 
     /// Lets the guest forget the attachments that are not in `live` (ascending ids).
@@ -178,12 +172,23 @@ impl Instance {
         let retired: Vec<u32> = self.configured.iter().copied().filter(|id| live.binary_search(id).is_err()).collect();
         for id in retired {
             begin(&mut self.store, self.bounds);
-            let outcome = self.bounds.within(self.lifecycle.call_release(&mut self.store, id)).await;
+            let outcome = self.bounds.within(pin!(self.lifecycle.call_release(&mut self.store, id))).await;
             self.end();
             outcome?;
         }
         self.configured.retain(|id| live.binary_search(id).is_ok());
         Ok(())
+    }
+
+    /// The end of a hook's call, whatever came of it.
+    pub(super) fn leave<T>(
+        &mut self,
+        outcome: Result<T, Failure>,
+        bounds: Bounds,
+        time: &GuestTime,
+    ) -> Result<T, Failure> {
+        self.end_hook();
+        outcome.map_err(|failure| bounds.blame(failure, time))
     }
 
     pub(super) fn end_hook(&mut self) {
@@ -214,7 +219,7 @@ async fn instantiate(
     let bounds = Bounds::of(limits);
     let setting_up = bounds.for_setup();
     begin(&mut store, setting_up);
-    let made = setting_up.within(version.instance_pre.instantiate_async(&mut store)).await;
+    let made = setting_up.within(pin!(version.instance_pre.instantiate_async(&mut store))).await;
     store.data_mut().budget.stop();
     Ok((store, made?, bounds))
 }
@@ -226,10 +231,19 @@ pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
-pub(super) fn lend(store: &mut Store<State>, view: Option<&View>) {
+/// The beginning of a hook's call: `view` is lent to the guest's `exchange`, and the call gets what the request has left of its time.
+pub(super) fn enter(
+    store: &mut Store<State>,
+    bounds: Bounds,
+    view: Option<Box<View>>,
+    time: &GuestTime,
+) -> Result<Bounds, Failure> {
+    let bounds = bounds.within_request(time)?;
     if let Some(view) = view {
-        store.data_mut().phase = Phase::Hook(Box::new(view.clone()));
+        store.data_mut().phase = Phase::Hook(view);
     }
+    begin(store, bounds);
+    Ok(bounds)
 }
 
 impl Bounds {
@@ -248,7 +262,7 @@ impl Bounds {
     }
 
     /// At most what the request has left.
-    pub(super) fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
+    fn within_request(self, time: &GuestTime) -> Result<Self, Failure> {
         let left = time.left();
         if left >= self.deadline {
             return Ok(self);
@@ -260,7 +274,7 @@ impl Bounds {
     }
 
     /// A deadline that the request's other calls had shortened is the request's limit, not the plugin's.
-    pub(super) fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
+    fn blame(self, failure: Failure, time: &GuestTime) -> Failure {
         match failure {
             Failure::Deadline(_) if self.is_shortened => time.exceeded(),
             other => other,
@@ -268,8 +282,12 @@ impl Bounds {
     }
 
     /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.
-    pub(super) async fn within<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
-        let mut call = pin!(call);
+    ///
+    /// The call stays where it is: moved in here, the future of each hook would have room for it twice.
+    pub(super) async fn within<T>(
+        self,
+        mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
+    ) -> Result<T, Failure> {
         let mut timer = None;
         let outcome = std::future::poll_fn(|context| {
             if let Poll::Ready(outcome) = call.as_mut().poll(context) {

@@ -98,7 +98,7 @@ impl PluginFilter {
             let mut client = String::new();
             let values = values::of_request(attachment, exchange, &mut client);
             let (head, time) = (values::request_head(&values), &exchange.guest_time);
-            lease.on_whole_request(attachment, head, &whole.bytes, view.as_ref(), time).await?
+            lease.on_whole_request(attachment, head, &whole.bytes, view, time).await?
         };
         self.release(lease, Hook::WholeRequest, exchange).await?;
         Ok(verdict)
@@ -138,7 +138,7 @@ impl PluginFilter {
             let view = values::view(attachment, exchange);
             let values = values::of_response(attachment, exchange);
             let (head, time) = (values::response_head(exchange, &values), &exchange.guest_time);
-            lease.on_whole_response(attachment, head, &whole.bytes, view.as_ref(), time).await?
+            lease.on_whole_response(attachment, head, &whole.bytes, view, time).await?
         };
         self.release(lease, Hook::WholeResponse, exchange).await?;
         Ok(verdict)
@@ -154,7 +154,7 @@ impl PluginFilter {
             let mut client = String::new();
             let values = values::of_request(attachment, exchange, &mut client);
             let (head, time) = (values::request_head(&values), &exchange.guest_time);
-            lease.open_request_body(attachment, head, view.as_ref(), time).await?
+            lease.open_request_body(attachment, head, view, time).await?
         };
         let Some(transform) = opened else { return Ok(()) };
         let direction = Direction::Up { report: exchange.body_report(), position: exchange.position };
@@ -172,7 +172,7 @@ impl PluginFilter {
             let view = values::view(attachment, exchange);
             let values = values::of_response(attachment, exchange);
             let (head, time) = (values::response_head(exchange, &values), &exchange.guest_time);
-            lease.open_response_body(attachment, head, view.as_ref(), time).await?
+            lease.open_response_body(attachment, head, view, time).await?
         };
         let Some(transform) = opened else { return Ok(()) };
         exchange.response.headers.remove(CONTENT_LENGTH);

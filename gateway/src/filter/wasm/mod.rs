@@ -83,13 +83,13 @@ impl PluginFilter {
 
     async fn request_hook(&self, exchange: &mut Exchange, side: &Side) -> Verdict {
         // What a failed call has changed must not stay when the request passes all the same.
-        let before = self.policy.may_open().then(|| exchange.request_state());
+        let before = self.policy.may_open().then(|| Box::new(exchange.request_state()));
         let attachment = side.attachment(self.slot);
         match self.call_request(side, attachment, exchange).await {
             Ok(verdict) => self.passed(Hook::Request, side, verdict),
             Err(failure) => {
                 if let Some(before) = before {
-                    exchange.restore_request(before);
+                    exchange.restore_request(*before);
                 }
                 self.failed(Hook::Request, side, failure, exchange)
             }
@@ -97,13 +97,13 @@ impl PluginFilter {
     }
 
     async fn response_hook(&self, exchange: &mut Exchange, side: &Side) -> Verdict {
-        let before = self.policy.may_open().then(|| exchange.response_state());
+        let before = self.policy.may_open().then(|| Box::new(exchange.response_state()));
         let attachment = side.attachment(self.slot);
         match self.call_response(side, attachment, exchange).await {
             Ok(verdict) => self.passed(Hook::Response, side, verdict),
             Err(failure) => {
                 if let Some(before) = before {
-                    exchange.restore_response(before);
+                    exchange.restore_response(*before);
                 }
                 self.failed(Hook::Response, side, failure, exchange)
             }
@@ -122,7 +122,7 @@ impl PluginFilter {
             let view = values::view(attachment, exchange);
             let mut client = String::new();
             let values = values::of_request(attachment, exchange, &mut client);
-            lease.on_request(attachment, values::request_head(&values), view.as_ref(), &exchange.guest_time).await?
+            lease.on_request(attachment, values::request_head(&values), view, &exchange.guest_time).await?
         };
         self.release(lease, Hook::Request, exchange).await?;
         if let Some(shadow) = shadow {
@@ -150,7 +150,7 @@ impl PluginFilter {
             let view = values::view(attachment, exchange);
             let values = values::of_response(attachment, exchange);
             let head = values::response_head(exchange, &values);
-            lease.on_response(attachment, head, view.as_ref(), &exchange.guest_time).await?
+            lease.on_response(attachment, head, view, &exchange.guest_time).await?
         };
         self.release(lease, Hook::Response, exchange).await?;
         if let Some(shadow) = shadow {
@@ -252,3 +252,22 @@ impl From<Origin> for types::Origin {
 /// run before it is done.
 const IN_ORDER: [Hook; 5] =
     [Hook::Request, Hook::WholeRequest, Hook::Response, Hook::WholeResponse, Hook::ResponseBody];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what an asynchronous function returns. It is never called.
+    fn future_bytes<'f, F: Future>(_: fn(&'f PluginFilter, &'f mut Exchange, Side, bool) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_hook_takes_little_room() {
+        // Each call of a hook moves it to the heap.
+        let (request, response) = (future_bytes(PluginFilter::request), future_bytes(PluginFilter::response));
+        assert!(request <= HOOK_BYTES_MAX && response <= HOOK_BYTES_MAX, "{request} and {response} bytes");
+    }
+
+    const HOOK_BYTES_MAX: usize = 1536;
+}
