@@ -143,6 +143,11 @@ impl Name {
         })
     }
 
+    /// As the variable of a template.
+    pub(crate) fn of_variable(name: &str) -> Result<Self, String> {
+        Name::parse(name).map_err(|why| format!("{why}; for a plain `${{` write `$${{`"))
+    }
+
     pub(crate) fn want(&self, setup: &mut Setup) -> RequestValue {
         RequestValue(match self {
             Name::Method => Source::Part(setup.want_method()),
@@ -196,9 +201,7 @@ impl RequestText {
     pub fn of(template: &Template, setup: &mut Setup) -> Result<Self, String> {
         let part = |piece: &Piece| match piece {
             Piece::Text(text) => Ok(TextPart::Text(text.clone())),
-            Piece::Variable(name) => RequestValue::of(name, setup)
-                .map(TextPart::Value)
-                .map_err(|why| format!("{why}; for a plain `${{` write `$${{`")),
+            Piece::Variable(name) => Name::of_variable(name).map(|name| TextPart::Value(name.want(setup))),
         };
         template.pieces().iter().map(part).collect::<Result<_, _>>().map(RequestText)
     }

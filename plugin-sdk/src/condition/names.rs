@@ -74,7 +74,7 @@ impl Names {
 
     fn resolve_name(&self, name: &str) -> Result<Type, Fault> {
         let variable = self.scope.iter().rev().find(|(known, _)| known == name).map(|(_, of)| *of);
-        let of = variable.or_else(|| Type::is_name(name).then_some(Type::Type));
+        let of = variable.or_else(|| Type::is_name(name).then_some(Type::Meta));
         of.ok_or_else(|| Fault::new(name, format!("there is no `{name}` here")))
     }
 

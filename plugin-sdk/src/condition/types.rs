@@ -23,7 +23,7 @@ pub(super) enum Type {
     Map,
     Null,
     /// A type is a value, too.
-    Type,
+    Meta,
     /// Known when it runs.
     Any,
 }
@@ -79,7 +79,7 @@ impl Type {
             ("int", [_]) => Ok(Some(Type::Int)),
             ("string", [_]) => Ok(Some(Type::Text)),
             ("uint", [_]) => Ok(Some(Type::Uint)),
-            ("type", [_]) => Ok(Some(Type::Type)),
+            ("type", [_]) => Ok(Some(Type::Meta)),
             ("dyn", [_]) => Ok(Some(Type::Any)),
             _ => Err(Fault::new(function, format!("there is no function `{function}` of so many arguments"))),
         }
@@ -116,7 +116,7 @@ impl fmt::Display for Type {
             Type::List => "list",
             Type::Map => "map",
             Type::Null => "null",
-            Type::Type => "type",
+            Type::Meta => "type",
             Type::Any => "any",
         })
     }

@@ -40,6 +40,14 @@ impl Template {
         })
     }
 
+    /// The names of its variables.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Variable(name) => Some(name.as_str()),
+        })
+    }
+
     /// Its text, if it has no variable; else the name of the first.
     pub(super) fn into_text(self) -> Result<String, String> {
         let mut whole = String::new();
