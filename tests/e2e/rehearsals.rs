@@ -119,3 +119,20 @@ async fn a_bench_tells_calls_instances_and_memory() {
     let output = GATEWAY.run(&["plugin", "bench", &path("trap"), "--config", "{\"on\": \"request\"}"]).await;
     assert!(output.code == FAILURE && output.stderr.contains("trapped"), "{output:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bench_pulls_streamed_bodies_to_their_ends() {
+    let bench = async |config: Value, more: &[&str]| {
+        let (component, config) = (path("body-edit"), config.to_string());
+        GATEWAY.run(&[&["plugin", "bench", &component, "--config", &config], more].concat()).await
+    };
+    for (place, body) in [("request", &["POST /", "--body", "hello"][..]), ("response", &["--answer", "hello"])] {
+        let whole = bench(json!({ "in": place, "do": "upper" }), body).await;
+        assert_eq!(whole.code, 0, "{whole:?}");
+        // Who never reads to the end never meets what happens there.
+        let broken = bench(json!({ "in": place, "do": "trap", "at": "finish" }), body).await;
+        assert!(broken.code == FAILURE && !broken.stderr.is_empty(), "{place}: {broken:?}");
+    }
+    let refused = bench(json!({ "in": "request", "do": "abort" }), &["POST /", "--body", "hello"]).await;
+    assert_eq!(refused.code, 0, "an answer is a decision like any other: {refused:?}");
+}

@@ -16,7 +16,7 @@ use crate::config::model as config;
 use crate::config::{self as configuration, Loaded};
 use crate::filter::{Chain, Connection, Exchange};
 use crate::gateway::{GatewayError, plugin_runtime};
-use crate::message::Body;
+use crate::message::{Body, WholeBody};
 use crate::plugin::{GuestTime, Lane, Pool, Runtime, Side};
 use crate::snapshot::{self, BuildError, Choices, Snapshot};
 
@@ -201,9 +201,20 @@ fn text_or_file(text: &str) -> Result<Bytes, StageError> {
     }
 }
 
+/// A whole body; a hook that streams runs while it is read.
+pub(super) async fn read_all(body: Body) -> Result<Bytes, String> {
+    let whole = WholeBody::collect(body, BODY_BYTES_MAX).await.map_err(|error| error.to_string())?;
+    match whole.send_on(&mut HeaderMap::new()) {
+        Body::Full(bytes) => Ok(bytes),
+        _ => Ok(Bytes::new()),
+    }
+}
+
 fn body(bytes: &Bytes) -> Body {
     if bytes.is_empty() { Body::Empty } else { Body::Full(bytes.clone()) }
 }
+
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// What a plugin is called that no configuration declares.
 const NAME: &str = "it";
