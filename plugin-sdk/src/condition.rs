@@ -101,6 +101,17 @@ impl Condition {
     /// # Errors
     ///
     /// [`Undecided`]. Who decides about access by a condition must not take that for an answer.
+    ///
+    /// ```
+    /// # use witgate_plugin::condition::{Condition, Undecided, Values};
+    /// /// Whether to refuse: also what cannot be decided.
+    /// fn refuses(condition: &Condition, values: &Values<'_>) -> bool {
+    ///     condition.holds(values).unwrap_or_else(|why: Undecided| {
+    ///         witgate_plugin::warn!("refused, because {why}");
+    ///         true
+    ///     })
+    /// }
+    /// ```
     pub fn holds(&self, values: &Values<'_>) -> Result<bool, Undecided> {
         let value = Value::resolve_val(&self.expression, &values.0).map_err(|error| Undecided(error.to_string()))?;
         match value.downcast_ref::<CelBool>() {

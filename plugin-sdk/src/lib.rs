@@ -120,8 +120,16 @@ pub use schemars;
 pub use setup::{Attribute, Param, Part, RequestHeader, ResponseHeader, Setup};
 pub use text::{RequestText, RequestValue};
 
-/// The READMEs' plugins compile.
+/// The plugins that documents show compile, and do what they say.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/request-hook.md")]
+#[doc = include_str!("../docs/response-hook.md")]
+#[doc = include_str!("../docs/request-body.md")]
+#[doc = include_str!("../docs/response-body.md")]
+#[doc = include_str!("../docs/whole-request.md")]
+#[doc = include_str!("../docs/whole-response.md")]
+#[doc = include_str!("../docs/lifetimes.md")]
+#[doc = include_str!("../../plugins/README.md")]
 #[doc = include_str!("../../README.md")]
 struct Readmes;

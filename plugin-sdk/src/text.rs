@@ -206,7 +206,16 @@ impl RequestText {
         template.pieces().iter().map(part).collect::<Result<_, _>>().map(RequestText)
     }
 
-    /// The text itself, if it has no variable.
+    /// The text itself, if it has no variable: then an edit can be made ready when the attachment is configured.
+    ///
+    /// ```
+    /// # use witgate_plugin::{HeaderEdits, RequestText};
+    /// # fn prepare(text: &RequestText, edits: &mut HeaderEdits) {
+    /// if let Some(value) = text.fixed() {
+    ///     edits.set("x-a", value);
+    /// }
+    /// # }
+    /// ```
     pub fn fixed(&self) -> Option<&str> {
         match &self.0[..] {
             [] => Some(""),
@@ -224,6 +233,14 @@ impl RequestText {
 
     /// As a part of a path or query: what the template says stands as it is, and in values all that is not unreserved is
     /// percent-encoded (RFC 3986 §2.3), so that no value can end its segment or parameter.
+    ///
+    /// ```
+    /// # use witgate_plugin::{Request, RequestText};
+    /// # fn rewrite(text: &RequestText, request: &mut Request) {
+    /// let path = format!("/tenants/{}", text.for_uri(request));
+    /// request.set_path(path);
+    /// # }
+    /// ```
     pub fn for_uri(&self, request: &Request<'_>) -> String {
         self.fill(request, percent_encode)
     }

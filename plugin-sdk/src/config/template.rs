@@ -12,6 +12,8 @@ use serde::de::{self, Deserialize, Deserializer};
 ///     panic!("it has three pieces");
 /// };
 /// assert_eq!([text, name, dollar], ["/v1/", "param.id", "$"]);
+/// assert_eq!(template.texts().collect::<Vec<_>>(), ["/v1/", "$"]);
+/// assert_eq!(template.variables().collect::<Vec<_>>(), ["param.id"]);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
