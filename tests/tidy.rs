@@ -50,6 +50,7 @@ fn the_tree_is_tidy() {
     }
     faults.extend(one_pointer(&rust));
     faults.extend(one_unsafe(&rust));
+    faults.extend(shown(&rust));
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
@@ -194,6 +195,49 @@ fn one_unsafe(sources: &[&Source]) -> Vec<String> {
     let crowded = packages.values().filter(|paths| paths.len() > 1);
     faults.extend(crowded.map(|paths| format!("`unsafe` is in more than one file: {}", paths.join(", "))));
     faults
+}
+
+/// What the SDK offers is shown: each public name stands in an example of its documentation, which doc tests run.
+fn shown(sources: &[&Source]) -> Vec<String> {
+    let sdk: Vec<_> = sources.iter().filter(|source| source.path.starts_with("plugin-sdk/src/")).collect();
+    let examples: String = sdk.iter().map(|source| examples(&source.text)).collect();
+    let words = words_of(&examples);
+    let mut faults = Vec::new();
+    for source in sdk.iter().filter(|source| !SDK_INSIDE.iter().any(|file| source.path.contains(file))) {
+        let text = before_tests(&source.text);
+        for name in text.lines().filter_map(public_name).filter(|name| !words.iter().any(|word| word == name)) {
+            faults.push(format!("{}: no example shows `{name}`", source.path));
+        }
+    }
+    faults
+}
+
+/// Files of the SDK that nobody but its macros and itself sees.
+const SDK_INSIDE: [&str; 5] = ["src/allocator", "src/bindings", "src/glue", "src/host", "src/wire"];
+
+/// The code of examples in documentation comments.
+fn examples(text: &str) -> String {
+    let mut code = String::new();
+    let mut fence = None;
+    for line in text.lines().map(str::trim_start) {
+        let Some(line) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
+        match (line.trim_start().strip_prefix("```"), fence) {
+            (Some(language), None) => fence = Some(language.is_empty() || language == "rust"),
+            (Some(_), Some(_)) => fence = None,
+            (None, Some(true)) => code += &format!("{line}\n"),
+            (None, _) => {}
+        }
+    }
+    code
+}
+
+fn public_name(line: &str) -> Option<&str> {
+    let item = line.trim_start().strip_prefix("pub ")?;
+    let item = item.strip_prefix("const ").filter(|rest| rest.starts_with("fn ")).unwrap_or(item);
+    let (kind, rest) = item.split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    let is_item = ["fn", "struct", "enum", "trait", "mod", "const", "type"].contains(&kind);
+    (is_item && !["glue", "bindings"].contains(&name)).then_some(name)
 }
 
 // ---- reading sources ----
@@ -447,5 +491,17 @@ fn each_rule_over_all_files_finds_its_fault() {
         [([&said, &mention], 0), ([&said, &elsewhere], 0), ([&mention, &silent], 1), ([&said, &silent], 2)]
     {
         assert_eq!(one_unsafe(&sources).len(), faults, "{}, {}", sources[0].path, sources[1].path);
+    }
+    let example = "/// ```\n/// one(Two);\n/// ```\npub fn one() {}\n";
+    for (text, faults) in [
+        ("pub struct Two;", 0),
+        ("    pub const fn three() {}", 1),
+        ("/// three\npub fn three() {}", 1),
+        ("/// ```text\n/// three\n/// ```\npub enum three {}", 1),
+        ("pub(crate) fn three() {}\npub use three;", 0),
+        ("#[cfg(test)]\nmod tests { pub fn three() {} }", 0),
+    ] {
+        let text = source("plugin-sdk/src/a.rs", &format!("{example}{text}"));
+        assert_eq!(shown(&[&text]).len(), faults, "{}", text.text);
     }
 }

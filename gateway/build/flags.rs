@@ -1,4 +1,8 @@
-//! What components are built for and with, for those that come with the gateway and for those that authors build with it.
+//! What components are built for, with, and without: for those that come with the gateway and for those that authors build with it.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, io};
 
 /// Rust's name of the target.
 pub(super) const TARGET: &str = "wasm32-wasip2";
@@ -7,3 +11,46 @@ pub(super) const TARGET: &str = "wasm32-wasip2";
 /// and makes a fresh instance three times as dear. Vector instructions are in every engine of components, and loops over bodies are
 /// several times faster with them.
 pub(super) const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536\x1f-Ctarget-feature=+simd128";
+
+/// Whether a compiler has the target's standard library. The folder is that of the crate, where a `rust-toolchain.toml` may choose another
+/// Rust.
+pub(super) fn has_target(rustc: &str, folder: &Path) -> io::Result<bool> {
+    let mut command = Command::new(rustc);
+    cleanse(&mut command);
+    let output = command.current_dir(folder).args(["--print", "target-libdir", "--target", TARGET]).output()?;
+    Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).exists())
+}
+
+/// Has a cargo or a compiler inherit nothing that was meant for another build, by people or by the cargo that runs this program: flags,
+/// wrappers (clippy is one) and profiles must not reach a component, or it would differ by who built it.
+pub(super) fn cleanse(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if INHERITED_NOT.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// Prefixes of variables that steer a build. Where cargo lives and builds, how it reaches the network, and how many jobs it may run
+/// (`CARGO_HOME`, `CARGO_TARGET_DIR`, `CARGO_NET_*`, `CARGO_MAKEFLAGS` …) stays.
+const INHERITED_NOT: [&str; 18] = [
+    "CARGO_BUILD_INCREMENTAL",
+    "CARGO_BUILD_RUST",
+    "CARGO_BUILD_TARGET",
+    "CARGO_CFG_",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_FEATURE_",
+    "CARGO_INCREMENTAL",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_WASM32",
+    "CARGO_UNSTABLE_",
+    "CLIPPY_",
+    "RUSTC_",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "__CARGO",
+];

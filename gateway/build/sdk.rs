@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Writes the table: the path of each file beneath the new plugin's `witgate` folder, and its text.
 pub(crate) fn list(root: &Path, out_dir: &Path) -> Result<(), String> {
     let mut files = Vec::new();
-    for folder in ["plugin-sdk/src", "wit"] {
+    for folder in ["plugin-sdk/docs", "plugin-sdk/src", "wit"] {
         collect(&root.join(folder), &mut files)?;
     }
     files.extend(["plugin-sdk/Cargo.toml", "plugin-sdk/README.md"].map(|file| root.join(file)));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use flags::{RUSTFLAGS, TARGET};
+use flags::{RUSTFLAGS, TARGET, cleanse, has_target};
 
 /// A component that was built.
 pub(crate) struct Component {
@@ -29,7 +29,7 @@ pub(crate) fn build_all(folder: &str, package: fn(&str) -> String) -> Result<Vec
         tell_cargo(&format!("rerun-if-changed={}", root.join(input).display()));
     }
     let names = crates_in(&root.join(folder))?;
-    make_sure_of_target()?;
+    make_sure_of_target(&root)?;
 
     let target_dir = target_dir(&root)?;
     run_cargo(&root, &target_dir, names.iter().map(|name| package(name)))?;
@@ -88,7 +88,9 @@ fn target_dir(root: &Path) -> Result<PathBuf, String> {
 
 /// Have the wasm target's standard library, or say which command gets it. `rust-toolchain.toml` lists the target, but rustup
 /// installs what that file lists only when it installs the toolchain, and not at all where it is told not to.
-fn make_sure_of_target() -> Result<(), String> {
+fn make_sure_of_target(root: &Path) -> Result<(), String> {
+    let rustc = variable("RUSTC")?;
+    let has_target = || has_target(&rustc, root).map_err(|error| format!("{rustc}: {error}"));
     if has_target()? {
         return Ok(());
     }
@@ -99,29 +101,13 @@ fn make_sure_of_target() -> Result<(), String> {
     Err(format!("plugins are built for {TARGET}, which is not installed: run `rustup target add {TARGET}`"))
 }
 
-fn has_target() -> Result<bool, String> {
-    let rustc = variable("RUSTC")?;
-    let output = Command::new(&rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .map_err(|error| format!("{rustc}: {error}"))?;
-    Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).exists())
-}
-
 fn run_cargo(root: &Path, target_dir: &Path, packages: impl Iterator<Item = String>) -> Result<(), String> {
     let mut cargo = Command::new(variable("CARGO")?);
     cargo.current_dir(root).args(["build", "--locked", "--profile", PROFILE, "--target", TARGET]);
     for package in packages {
         cargo.args(["--package", &package]);
     }
-    // What the outer build was told, by people or by cargo itself, is about the outer build: flags, wrappers (clippy is one),
-    // profiles and target folders must not reach the components, or they would differ by who built them.
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if INHERITED_NOT.iter().any(|prefix| text.starts_with(prefix)) {
-            cargo.env_remove(&name);
-        }
-    }
+    cleanse(&mut cargo);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS).env("CARGO_TARGET_DIR", target_dir);
 
     // What it says belongs on standard error, where cargo shows it if we fail; standard output is for `tell_cargo`.
@@ -135,25 +121,3 @@ fn run_cargo(root: &Path, target_dir: &Path, packages: impl Iterator<Item = Stri
 
 /// `[profile.plugin]` in the workspace's `Cargo.toml`.
 const PROFILE: &str = "plugin";
-
-/// Prefixes of variables that steer a build. Those that say where cargo lives, how it reaches the network, and how many jobs
-/// it may run (`CARGO_HOME`, `CARGO_NET_*`, `CARGO_REGISTRIES_*`, `CARGO_MAKEFLAGS` …) stay.
-const INHERITED_NOT: [&str; 17] = [
-    "CARGO_BUILD_",
-    "CARGO_CFG_",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_FEATURE_",
-    "CARGO_INCREMENTAL",
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_PRIMARY_PACKAGE",
-    "CARGO_PROFILE_",
-    "CARGO_TARGET_",
-    "CARGO_UNSTABLE_",
-    "CLIPPY_",
-    "RUSTC",
-    "RUSTDOC",
-    "RUSTFLAGS",
-    "RUST_LOG",
-    "__CARGO",
-];

@@ -2,8 +2,10 @@
 //! names the key without a line of code in the plugin.
 
 mod duration;
+mod part;
 mod schema;
 mod template;
+mod text;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +14,11 @@ use std::ops::Deref;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
 pub use duration::Duration;
+pub use part::{Authority, Method, ParameterName, PathPrefix, Status};
 pub use template::{Piece, Template};
+pub use text::{HeaderTemplate, PathTemplate, QueryTemplate};
+
+pub use crate::header_rules::HeaderRules;
 
 /// The configuration of a plugin that has nothing to configure: no `config` or an empty one; any key is an error.
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
@@ -38,6 +44,15 @@ pub struct HeaderName(String);
 ///
 /// In a configuration `$$` is a dollar sign. A `${…}` is refused rather than sent as it stands: a [`Template`] takes values that are
 /// computed from the request.
+///
+/// ```
+/// use witgate_plugin::config::HeaderValue;
+///
+/// let value: HeaderValue = serde_json::from_str(r#""5 $$ off""#)?;
+/// assert_eq!(&*value, "5 $ off");
+/// assert!(serde_json::from_str::<HeaderValue>(r#""${request.path}""#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderValue(String);
 
@@ -98,10 +113,10 @@ impl TryFrom<String> for HeaderValue {
     }
 }
 
-/// Both are strings to look at, and strings in the configuration.
+/// Strings to look at, and strings in the configuration.
 macro_rules! checked_string {
     ($($name:ident)+) => {$(
-        impl Deref for $name {
+        impl std::ops::Deref for $name {
             type Target = str;
 
             fn deref(&self) -> &str {
@@ -122,6 +137,7 @@ macro_rules! checked_string {
         }
     )+};
 }
+use checked_string;
 
 checked_string!(HeaderName HeaderValue);
 

@@ -22,6 +22,7 @@ use crate::wire::{self, Header, RequestEdit, ResponseEdit};
 ///         let mut edits = HeaderEdits::default();
 ///         edits.remove("server");
 ///         edits.set("x-content-type-options", "nosniff");
+///         edits.append("vary", "accept");
 ///         Ok(Hygiene { edits })
 ///     }
 ///
@@ -34,7 +35,7 @@ use crate::wire::{self, Header, RequestEdit, ResponseEdit};
 /// # use witgate_plugin::test::{Harness, TestResponse, json};
 /// # let mut plugin = Harness::<Hygiene>::new(json!({}))?;
 /// # let outcome = plugin.response(TestResponse::new(200).header("Server", "x"));
-/// # assert_eq!((outcome.passed().value("server"), outcome.passed().headers.len()), (None, 1));
+/// # assert_eq!((outcome.passed().value("server"), outcome.passed().headers.len()), (None, 2));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -102,6 +102,15 @@ impl Request {
     }
 
     /// Wait no longer than this, in whole milliseconds. Without it, and at most, as long as the hook itself may take.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use witgate_plugin::http::{Request, SendError};
+    /// # fn page() -> Result<Vec<u8>, SendError> {
+    /// let page = Request::get("https://pages.example.com/").timeout(Duration::from_millis(200)).send()?;
+    /// Ok(page.into_bytes())
+    /// # }
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

@@ -198,6 +198,12 @@ impl Claims {
     }
 
     /// As JSON, for an attribute.
+    ///
+    /// ```
+    /// # fn tell(request: &mut witgate_plugin::Request, claims: witgate_plugin::jwt::Claims) {
+    /// request.set_attribute("claims", claims.into_json());
+    /// # }
+    /// ```
     pub fn into_json(self) -> String {
         self.0
     }

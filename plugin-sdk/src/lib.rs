@@ -51,8 +51,8 @@
 //!
 //! # Code map, in reading order
 //!
-//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`RequestValue`], [`RequestText`] and [`Reply`] what
-//! an author holds, and with the body hooks [`Transform`] and [`Body`]. [`credential`] finds what a client shows, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
+//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`HeaderRewrite`], [`RequestValue`], [`RequestText`] and [`Reply`] what
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. `condition` (with the feature `cel`) decides about requests by expressions. [`credential`] finds what a client shows, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
@@ -68,6 +68,9 @@ mod request;
 mod response;
 mod values;
 mod text;
+mod header_rules;
+#[cfg(feature = "cel")]
+pub mod condition;
 
 mod reply;
 
@@ -105,6 +108,7 @@ pub mod test;
 
 pub use body::{Body, End, Step, Transform};
 pub use error::Error;
+pub use header_rules::HeaderRewrite;
 pub use headers::HeaderEdits;
 pub use plugin::{Described, Exported, Hooks, Plugin};
 pub use reply::{Reply, Verdict};
@@ -116,8 +120,16 @@ pub use schemars;
 pub use setup::{Attribute, Param, Part, RequestHeader, ResponseHeader, Setup};
 pub use text::{RequestText, RequestValue};
 
-/// The READMEs' plugins compile.
+/// The plugins that documents show compile, and do what they say.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/request-hook.md")]
+#[doc = include_str!("../docs/response-hook.md")]
+#[doc = include_str!("../docs/request-body.md")]
+#[doc = include_str!("../docs/response-body.md")]
+#[doc = include_str!("../docs/whole-request.md")]
+#[doc = include_str!("../docs/whole-response.md")]
+#[doc = include_str!("../docs/lifetimes.md")]
+#[doc = include_str!("../../plugins/README.md")]
 #[doc = include_str!("../../README.md")]
 struct Readmes;

@@ -3,8 +3,15 @@
 //! `println!` reaches nobody: a plugin has no standard output. The gateway counts and drops lines beyond the plugin's rate.
 //!
 //! ```
-//! # fn log_in(user: &str) {
-//! witgate_plugin::info!("{user} logged in");
+//! use witgate_plugin::{debug, info, log, warn};
+//!
+//! # fn log_in(user: &str, tries: u32) {
+//! log::info("a login");
+//! log::debug("a line for the plugin's author");
+//! info!("{user} logged in");
+//! if tries > 3 {
+//!     warn!("{user} needed {tries} tries");
+//! }
 //! # }
 //! ```
 

@@ -103,6 +103,13 @@ pub trait Plugin: Sized + 'static {
 }
 
 /// The hooks that a component exports. The gateway reads a plugin's rights from them and calls no others.
+///
+/// ```
+/// use witgate_plugin::Hooks;
+///
+/// let hooks = Hooks { request: true, ..Hooks::NONE };
+/// assert!(hooks.any_request() && !hooks.any_response());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hooks {
     /// [`Plugin::on_request`] is called.
@@ -142,9 +149,29 @@ impl Hooks {
 }
 
 /// A plugin that [`export_plugin!`](crate::export_plugin) exports; implemented by that macro alone.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Setup, config::NoConfig, export_plugin};
+/// use witgate_plugin::Exported;
+/// # struct Quiet;
+/// # impl Plugin for Quiet {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, _: &mut Setup) -> Result<Self, Error> { Ok(Quiet) }
+/// # }
+///
+/// export_plugin!(Quiet: response);
+/// assert!(Quiet::HOOKS.any_response() && !Quiet::HOOKS.any_request());
+/// ```
 pub trait Exported: Plugin {
     /// What the component exports.
     const HOOKS: Hooks;
+
+    /// What the component tells of its configuration, if it exports `describe`.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[doc(hidden)]
+    fn exported_schema() -> Option<String> {
+        None
+    }
 
     #[doc(hidden)]
     fn attachments() -> &'static LocalKey<RefCell<Attachments<Self>>>;
@@ -152,6 +179,18 @@ pub trait Exported: Plugin {
 
 /// A plugin that tells what configuration it takes: one whose `export_plugin!` lists `describe`, and so whose configuration
 /// has a JSON Schema. Implemented for all of them.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Setup, config::NoConfig};
+/// use witgate_plugin::Described;
+/// # struct Quiet;
+/// # impl Plugin for Quiet {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, _: &mut Setup) -> Result<Self, Error> { Ok(Quiet) }
+/// # }
+///
+/// assert!(Quiet::schema().contains(r#""additionalProperties":false"#));
+/// ```
 pub trait Described: Plugin {
     /// The JSON Schema (draft 2020-12) of [`Plugin::Config`], as text. Doc comments of the configuration's types and fields
     /// are its descriptions.
@@ -222,6 +261,8 @@ macro_rules! export_plugin {
                 hooks
             };
 
+            $($crate::__schema!($hook);)+
+
             fn attachments() -> &'static ::std::thread::LocalKey<::std::cell::RefCell<$crate::glue::Attachments<Self>>> {
                 ::std::thread_local! {
                     static ATTACHMENTS: ::std::cell::RefCell<$crate::glue::Attachments<$plugin>> =
@@ -274,6 +315,18 @@ macro_rules! __hook {
             "`; there are `describe`, `request`, `response`, `request_body`, `response_body`, `whole_request` and `whole_response`"
         ))
     };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __schema {
+    (describe) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        fn exported_schema() -> ::std::option::Option<::std::string::String> {
+            ::std::option::Option::Some(<Self as $crate::Described>::schema())
+        }
+    };
+    ($other:ident) => {};
 }
 
 #[doc(hidden)]

@@ -44,7 +44,8 @@ impl Reply {
     }
 
     /// An error as `application/problem+json` (RFC 9457), of the type `about:blank`: its title is the name of the status code, and
-    /// `detail` tells the client what is wrong with this request.
+    /// `detail` tells the client what is wrong with this request. The gateway adds the member `request_id`, which it does to every problem
+    /// that lacks it.
     ///
     /// ```
     /// let reply = witgate_plugin::Reply::problem(403, "the key has expired");

@@ -10,6 +10,40 @@ use crate::{Attribute, HeaderEdits, Param, Part, RequestHeader};
 /// Reading shows the request as it reached this plugin; an edit does not change what is read afterwards, and what
 /// was read stays borrowed from the exchange, not from this value, so that it can go straight into an edit. Edits apply in
 /// order when the hook returns [`Verdict::Next`](crate::Verdict::Next), and are dropped when it responds.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, config::NoConfig, export_plugin};
+/// # struct Everything;
+/// # impl Plugin for Everything {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, _: &mut Setup) -> Result<Self, Error> { Ok(Everything) }
+/// fn on_request(&self, request: &mut Request) -> Verdict {
+///     request.remove_header("x-debug");
+///     request.append_header("x-seen-by", "witgate");
+///     request.set_method("PUT");
+///     request.set_path("/v2/items");
+///     request.set_query("full=1");
+///     request.set_authority("items.internal");
+///     request.set_attribute("tier", "gold");
+///     request.select_upstream("items-v2");
+///     // Seldom needed, so not asked for: each of these is a call to the gateway.
+///     if request.fetch_listener() == "http" && request.fetch_header("x-early").is_empty() {
+///         request.keep("late");
+///     }
+///     Verdict::Next
+/// }
+/// # }
+/// # export_plugin!(Everything: request);
+/// # use witgate_plugin::test::{Harness, TestRequest, json};
+/// # let mut plugin = Harness::<Everything>::new(json!({}))?;
+/// # let outcome = plugin.request(TestRequest::get("/items").header("x-debug", "1"));
+/// # let passed = outcome.passed();
+/// # assert_eq!((passed.method.as_str(), passed.target().as_str()), ("PUT", "/v2/items?full=1"));
+/// # assert_eq!((passed.authority.as_str(), passed.upstream.as_deref()), ("items.internal", Some("items-v2")));
+/// # assert_eq!((passed.value("x-debug"), passed.value("x-seen-by")), (None, Some("witgate")));
+/// # assert_eq!((plugin.attribute("tier"), plugin.kept()), (Some("gold"), Some(&b"late"[..])));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Request<'a> {
     values: Values<'a>,

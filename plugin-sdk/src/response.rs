@@ -6,6 +6,15 @@ use crate::wire::{self, ResponseEdit};
 use crate::{Attribute, HeaderEdits, ResponseHeader};
 
 /// Who made a response.
+///
+/// ```
+/// # use witgate_plugin::{Origin, Response};
+/// # fn sign(response: &mut Response) {
+/// if response.origin() == Origin::Upstream {
+///     response.set_header("x-signed", "1");
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The upstream answered.
@@ -21,6 +30,36 @@ pub enum Origin {
 /// Reading shows the response as it reached this plugin; an edit does not change what is read afterwards, and what
 /// was read stays borrowed from the exchange, not from this value, so that it can go straight into an edit. Edits apply in
 /// order when the hook returns [`Verdict::Next`](crate::Verdict::Next), and are dropped when it responds.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Response, Setup, Verdict, config::NoConfig, export_plugin};
+/// # struct Everything;
+/// # impl Plugin for Everything {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, _: &mut Setup) -> Result<Self, Error> { Ok(Everything) }
+/// fn on_response(&self, response: &mut Response) -> Verdict {
+///     response.remove_header("server");
+///     response.append_header("vary", "accept");
+///     if response.status() == 404 {
+///         response.set_status(410);
+///     }
+///     response.set_attribute("age", "old");
+///     // Seldom needed, so not asked for: each of these is a call to the gateway.
+///     if response.fetch_header("etag").is_empty() && response.fetch_request_header("x-plain").is_empty() {
+///         response.set_header("x-listener", response.fetch_listener());
+///     }
+///     Verdict::Next
+/// }
+/// # }
+/// # export_plugin!(Everything: response);
+/// # use witgate_plugin::test::{Harness, TestResponse, json};
+/// # let mut plugin = Harness::<Everything>::new(json!({}))?;
+/// # let outcome = plugin.response(TestResponse::new(404).header("server", "x"));
+/// # let passed = outcome.passed();
+/// # assert_eq!((passed.status, passed.value("server"), passed.value("vary")), (410, None, Some("accept")));
+/// # assert_eq!((passed.value("x-listener"), plugin.attribute("age")), (Some("http"), Some("old")));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Response<'a> {
     head: &'a wire::ResponseHead,
@@ -119,6 +158,7 @@ impl<'a> Response<'a> {
     pub fn set_attribute(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.edit(ResponseEdit::SetAttribute((name.into(), value.into())));
     }
+
     fn values(&self) -> Values<'a> {
         Values::new(self.head.values.as_deref())
     }

@@ -27,6 +27,59 @@ pub struct Attribute(pub(crate) u16);
 /// Each `want` returns the key that reads the value, so a hook cannot read what nobody asked for. What nobody asks for crosses no
 /// boundary and costs nothing: ask only for what this configuration needs. Writing needs no asking. Asking twice gives the same key.
 ///
+/// ```
+/// # use witgate_plugin::{Attribute, Error, Param, Part, Plugin, Request, Response, ResponseHeader, Setup, Verdict, config::NoConfig, export_plugin};
+/// struct Everything {
+///     parts: [Part; 6],
+///     id: Param,
+///     user: Attribute,
+///     age: ResponseHeader,
+/// }
+///
+/// impl Plugin for Everything {
+///     type Config = NoConfig;
+///
+///     fn configure(_config: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
+///         setup.own_header("x-user-id");
+///         setup.buffer_response(1 << 20);
+///         setup.may_fail_open();
+///         Ok(Everything {
+///             parts: [
+///                 setup.want_method(),
+///                 setup.want_scheme(),
+///                 setup.want_authority(),
+///                 setup.want_client(),
+///                 setup.want_route(),
+///                 setup.want_request_id(),
+///             ],
+///             id: setup.want_param("id"),
+///             user: setup.want_attribute("user"),
+///             age: setup.want_response_header("age"),
+///         })
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         let parts = self.parts.map(|part| request.part(part));
+///         let id = request.param(self.id).unwrap_or("-");
+///         request.set_header("x-all", format!("{parts:?} {id} {:?}", request.attribute(self.user)));
+///         Verdict::Next
+///     }
+///
+///     fn on_response(&self, response: &mut Response) -> Verdict {
+///         response.set_header("x-old", if response.header(self.age).is_some() { "yes" } else { "no" });
+///         Verdict::Next
+///     }
+/// }
+/// # export_plugin!(Everything: request, response);
+/// # use witgate_plugin::test::{Harness, TestRequest, TestResponse, json};
+/// # let mut plugin = Harness::<Everything>::new(json!({}))?;
+/// # let outcome = plugin.request(TestRequest::get("/").param("id", "7").attribute("user", "ada"));
+/// # let all = outcome.passed().value("x-all").unwrap();
+/// # assert!(all.starts_with(r#"["GET", "http", "example.test", "192.0.2.1", "test", "#) && all.ends_with(r#" 7 Some("ada")"#), "{all}");
+/// # assert_eq!(plugin.response(TestResponse::new(200).header("age", "1")).passed().value("x-old"), Some("yes"));
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// A key belongs to the attachment that asked. Keep it in the plugin:
 ///
 /// ```

@@ -105,6 +105,66 @@ enum TextPart {
     Value(RequestValue),
 }
 
+/// The checked name of a value, before anybody asks the gateway for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Name {
+    Method,
+    Scheme,
+    Host,
+    Id,
+    Path,
+    Query,
+    Client,
+    Route,
+    Header(String),
+    Param(String),
+    Attribute(String),
+}
+
+impl Name {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        let (kind, member) = name.split_once('.').unwrap_or((name, ""));
+        Ok(match (kind, member) {
+            ("request", "method") => Name::Method,
+            ("request", "scheme") => Name::Scheme,
+            ("request", "host") => Name::Host,
+            ("request", "id") => Name::Id,
+            ("request", "path") => Name::Path,
+            ("request", "query") => Name::Query,
+            ("client", "ip") => Name::Client,
+            ("route", "") => Name::Route,
+            ("param", name) if !name.is_empty() => Name::Param(name.to_owned()),
+            ("attribute", name) if !name.is_empty() => Name::Attribute(name.to_owned()),
+            ("request", header) => match header.strip_prefix("header.") {
+                Some(name) if is_token(name) => Name::Header(name.to_owned()),
+                _ => return Err(format!("a request has no `{name}`")),
+            },
+            _ => return Err(format!("there is no `{name}`")),
+        })
+    }
+
+    /// As the variable of a template.
+    pub(crate) fn of_variable(name: &str) -> Result<Self, String> {
+        Name::parse(name).map_err(|why| format!("{why}; for a plain `${{` write `$${{`"))
+    }
+
+    pub(crate) fn want(&self, setup: &mut Setup) -> RequestValue {
+        RequestValue(match self {
+            Name::Method => Source::Part(setup.want_method()),
+            Name::Scheme => Source::Part(setup.want_scheme()),
+            Name::Host => Source::Part(setup.want_authority()),
+            Name::Id => Source::Part(setup.want_request_id()),
+            Name::Path => Source::Path(setup.want_path()),
+            Name::Query => Source::Query(setup.want_path()),
+            Name::Client => Source::Part(setup.want_client()),
+            Name::Route => Source::Part(setup.want_route()),
+            Name::Header(name) => Source::Header(setup.want_request_header(name)),
+            Name::Param(name) => Source::Param(setup.want_param(name)),
+            Name::Attribute(name) => Source::Attribute(setup.want_attribute(name)),
+        })
+    }
+}
+
 impl RequestValue {
     /// Ask for the value of this name.
     ///
@@ -112,24 +172,7 @@ impl RequestValue {
     ///
     /// The name is none of a request.
     pub fn of(name: &str, setup: &mut Setup) -> Result<Self, String> {
-        let (kind, member) = name.split_once('.').unwrap_or((name, ""));
-        Ok(RequestValue(match (kind, member) {
-            ("request", "method") => Source::Part(setup.want_method()),
-            ("request", "scheme") => Source::Part(setup.want_scheme()),
-            ("request", "host") => Source::Part(setup.want_authority()),
-            ("request", "id") => Source::Part(setup.want_request_id()),
-            ("request", "path") => Source::Path(setup.want_path()),
-            ("request", "query") => Source::Query(setup.want_path()),
-            ("client", "ip") => Source::Part(setup.want_client()),
-            ("route", "") => Source::Part(setup.want_route()),
-            ("param", name) if !name.is_empty() => Source::Param(setup.want_param(name)),
-            ("attribute", name) if !name.is_empty() => Source::Attribute(setup.want_attribute(name)),
-            ("request", header) => match header.strip_prefix("header.") {
-                Some(name) if is_token(name) => Source::Header(setup.want_request_header(name)),
-                _ => return Err(format!("a request has no `{name}`")),
-            },
-            _ => return Err(format!("there is no `{name}`")),
-        }))
+        Name::parse(name).map(|name| name.want(setup))
     }
 
     /// What this request has of it.
@@ -158,14 +201,21 @@ impl RequestText {
     pub fn of(template: &Template, setup: &mut Setup) -> Result<Self, String> {
         let part = |piece: &Piece| match piece {
             Piece::Text(text) => Ok(TextPart::Text(text.clone())),
-            Piece::Variable(name) => RequestValue::of(name, setup)
-                .map(TextPart::Value)
-                .map_err(|why| format!("{why}; for a plain `${{` write `$${{`")),
+            Piece::Variable(name) => Name::of_variable(name).map(|name| TextPart::Value(name.want(setup))),
         };
         template.pieces().iter().map(part).collect::<Result<_, _>>().map(RequestText)
     }
 
-    /// The text itself, if it has no variable.
+    /// The text itself, if it has no variable: then an edit can be made ready when the attachment is configured.
+    ///
+    /// ```
+    /// # use witgate_plugin::{HeaderEdits, RequestText};
+    /// # fn prepare(text: &RequestText, edits: &mut HeaderEdits) {
+    /// if let Some(value) = text.fixed() {
+    ///     edits.set("x-a", value);
+    /// }
+    /// # }
+    /// ```
     pub fn fixed(&self) -> Option<&str> {
         match &self.0[..] {
             [] => Some(""),
@@ -183,6 +233,14 @@ impl RequestText {
 
     /// As a part of a path or query: what the template says stands as it is, and in values all that is not unreserved is
     /// percent-encoded (RFC 3986 §2.3), so that no value can end its segment or parameter.
+    ///
+    /// ```
+    /// # use witgate_plugin::{Request, RequestText};
+    /// # fn rewrite(text: &RequestText, request: &mut Request) {
+    /// let path = format!("/tenants/{}", text.for_uri(request));
+    /// request.set_path(path);
+    /// # }
+    /// ```
     pub fn for_uri(&self, request: &Request<'_>) -> String {
         self.fill(request, percent_encode)
     }

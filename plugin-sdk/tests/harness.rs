@@ -10,7 +10,7 @@ use witgate_plugin::config::NoConfig;
 use witgate_plugin::test::{Harness, Level, TestRequest, TestResponse, json};
 use witgate_plugin::{
     Attribute, Error, HeaderEdits, Origin, Param, Part, Plugin, Reply, Request, RequestHeader, Response,
-    ResponseHeader, Setup, Verdict, export_plugin,
+    ResponseHeader, Setup, Verdict, export_plugin, schemars,
 };
 
 /// Asks for everything, and writes what it saw to the log.
@@ -408,4 +408,32 @@ fn a_refused_configuration_names_its_key() {
     ] {
         assert_eq!(Harness::<Stateful>::new(config).err().unwrap().to_string(), expected);
     }
+}
+
+/// Takes what its schema does not.
+struct Strict;
+
+#[derive(Deserialize, schemars::JsonSchema)]
+struct StrictConfig {
+    #[schemars(range(max = 3))]
+    tries: u8,
+}
+
+impl Plugin for Strict {
+    type Config = StrictConfig;
+
+    fn configure(config: StrictConfig, _setup: &mut Setup) -> Result<Self, Error> {
+        if config.tries == 0 { Err(Error::at("tries", "must not be 0")) } else { Ok(Strict) }
+    }
+}
+
+export_plugin!(Strict: describe, request);
+
+#[test]
+fn what_the_components_schema_refuses_is_refused() {
+    let error = |config| Harness::<Strict>::new(config).err().map(|error| error.to_string()).unwrap_or_default();
+    assert_eq!(error(json!({ "tries": 3 })), "");
+    assert_eq!(error(json!({ "tries": 0 })), "tries: must not be 0", "the plugin's own words come first");
+    let refused = error(json!({ "tries": 4 }));
+    assert!(refused.starts_with("tries: the component's schema refuses it: 4 is greater"), "{refused}");
 }

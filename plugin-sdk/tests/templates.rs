@@ -4,7 +4,5 @@
 mod auth;
 #[path = "../../gateway/templates/body/lib.rs"]
 mod body;
-#[path = "../../gateway/templates/headers/lib.rs"]
-mod headers;
 #[path = "../../gateway/templates/outbound/lib.rs"]
 mod outbound;

@@ -120,13 +120,14 @@ async fn every_forgery_gets_the_same_answer() {
     let mut bodies = std::collections::BTreeSet::new();
     for (what, token) in forgeries {
         let answer = ask(&mut client, &token).await;
-        assert_eq!(answer.status, 401, "{what}");
         assert_eq!(
             answer.field("www-authenticate"),
             Some(r#"Bearer realm="gateway", error="invalid_token""#),
             "{what}"
         );
-        bodies.insert(answer.text());
+        let mut problem = answer.problem(401);
+        problem["request_id"] = Value::Null;
+        bodies.insert(problem.to_string());
     }
     assert_eq!(bodies.len(), 1, "{bodies:?}");
     assert_eq!(origin.requests().len(), served, "none reached the upstream");

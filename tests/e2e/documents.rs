@@ -45,6 +45,28 @@ async fn the_configuration_in_the_readme_is_valid() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configurations_of_the_plugins_readmes_are_valid() {
+    let frame = "version: 1\nlisteners: [{ name: http, address: '127.0.0.1:0' }]\nupstreams:\n";
+    let upstreams = ["users", "users-v2", "reports"]
+        .map(|name| format!("  {name}: {{ endpoints: [{{ url: 'http://127.0.0.1:9' }}] }}\n"))
+        .concat();
+    for plugin in ["api-key", "jwt", "policy", "rewrite"] {
+        let readme = fs::read_to_string(root().join("plugins").join(plugin).join("README.md"));
+        let readme = readme.expect("a README is text");
+        let shown = blocks(&readme, "yaml").next().expect("the README shows a configuration");
+        let output = GATEWAY.on("validate", format!("{frame}{upstreams}{shown}"), &[]).await;
+        assert_eq!(output.code, 0, "{plugin}: {}", output.stderr);
+    }
+    // What stands for a line of Lua is a list of filters.
+    let readme = fs::read_to_string(root().join("plugins/README.md")).expect("a README is text");
+    let filters: String = blocks(&readme, "yaml").flat_map(str::lines).map(|line| format!("    {line}\n")).collect();
+    let plugins = "plugins: { policy: { source: 'builtin:policy' }, rewrite: { source: 'builtin:rewrite' } }\n";
+    let route = format!("routes:\n  - name: r\n    match: {{}}\n    upstream: users\n{filters}");
+    let output = GATEWAY.on("validate", format!("{frame}{upstreams}{plugins}{route}"), &[]).await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_that_documents_show_are_understood() {
     let mut shown = 0;
     for document in ["README.md", "plugin-sdk/README.md", "gateway/docs/operations.md"] {

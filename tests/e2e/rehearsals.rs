@@ -104,6 +104,20 @@ async fn a_configuration_grants_a_declared_plugin_what_it_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_earlier_filters_told_can_be_given() {
+    let config = json!({ "rules": [{ "when": "user == 'ada' && claims.plan == 'free'", "deny": { "status": 402 } }] });
+    let told = |plan: &'static str| {
+        let claims = format!("claims={}", json!({ "plan": plan }));
+        let config = &config;
+        async move { played("builtin:policy", config, &["--attribute", "user=ada", "--attribute", &claims]).await }
+    };
+    assert_eq!(told("free").await["response"]["status"], 402);
+    assert_eq!(told("gold").await["response"]["status"], 200);
+    let output = run("builtin:policy", &config, &["--attribute", "user"]).await;
+    assert!(output.code == USAGE && output.stderr.contains("NAME=VALUE"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bench_tells_calls_instances_and_memory() {
     let config = json!({ "name": "x-a", "value": "1" }).to_string();
     let output = GATEWAY.run(&["plugin", "bench", &path("stamp"), "--config", &config, "--format", "json"]).await;
@@ -118,4 +132,21 @@ async fn a_bench_tells_calls_instances_and_memory() {
     assert!(output.stdout.contains("request ") && output.stdout.contains(" ns"), "{output:?}");
     let output = GATEWAY.run(&["plugin", "bench", &path("trap"), "--config", "{\"on\": \"request\"}"]).await;
     assert!(output.code == FAILURE && output.stderr.contains("trapped"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bench_pulls_streamed_bodies_to_their_ends() {
+    let bench = async |config: Value, more: &[&str]| {
+        let (component, config) = (path("body-edit"), config.to_string());
+        GATEWAY.run(&[&["plugin", "bench", &component, "--config", &config], more].concat()).await
+    };
+    for (place, body) in [("request", &["POST /", "--body", "hello"][..]), ("response", &["--answer", "hello"])] {
+        let whole = bench(json!({ "in": place, "do": "upper" }), body).await;
+        assert_eq!(whole.code, 0, "{whole:?}");
+        // Who never reads to the end never meets what happens there.
+        let broken = bench(json!({ "in": place, "do": "trap", "at": "finish" }), body).await;
+        assert!(broken.code == FAILURE && !broken.stderr.is_empty(), "{place}: {broken:?}");
+    }
+    let refused = bench(json!({ "in": "request", "do": "abort" }), &["POST /", "--body", "hello"]).await;
+    assert_eq!(refused.code, 0, "an answer is a decision like any other: {refused:?}");
 }

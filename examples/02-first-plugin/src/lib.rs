@@ -1,4 +1,4 @@
-//! A first plugin: greets the upstream and the client by name.
+//! Greets by name: tells the upstream who asks, and signs the response.
 
 use serde::Deserialize;
 use witgate_plugin::{Error, Plugin, Request, RequestHeader, Response, Setup, Verdict, export_plugin, schemars};
@@ -30,6 +30,7 @@ impl Plugin for Greeter {
         let name = request.header_str(self.name).unwrap_or("stranger");
         let greeting = format!("{}, {name}!", self.greeting);
         request.set_header("x-greeting", &greeting);
+        // The response hook may run on another instance: what it needs travels with the exchange.
         request.keep(greeting);
         Verdict::Next
     }
@@ -51,19 +52,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_greets_upstream_and_client() -> Result<(), Error> {
+    fn upstream_and_client_are_greeted() -> Result<(), Error> {
         let mut plugin = Harness::<Greeter>::new(json!({ "greeting": "Hello" }))?;
-
         let request = plugin.request(TestRequest::get("/").header("x-name", "Ada"));
         assert_eq!(request.passed().value("x-greeting"), Some("Hello, Ada!"));
-
         let response = plugin.response(TestResponse::new(200));
         assert_eq!(response.passed().value("x-greeting"), Some("Hello, Ada!"));
         Ok(())
     }
 
     #[test]
-    fn it_refuses_an_empty_greeting() {
+    fn an_empty_greeting_is_refused() {
         let error = Harness::<Greeter>::new(json!({ "greeting": "" })).err().map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some("greeting: must not be empty"));
     }

@@ -1,15 +1,12 @@
 //! From a crate to a component: a cargo for wasm, with the settings that a plugin wants.
 
-#[path = "../../build/flags.rs"]
-mod flags;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use self::flags::{RUSTFLAGS, TARGET};
-use super::package::{Package, PackageError, cargo};
+use super::flags::{RUSTFLAGS, TARGET, has_target};
+use super::package::{Package, PackageError};
 
 /// How much the compiler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,20 +71,10 @@ impl Package {
         cargo
     }
 
-    /// In the crate's folder, where a `rust-toolchain.toml` may choose another Rust.
     fn make_sure_of_target(&self) -> Result<(), BuildError> {
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-        let environment = cargo(&self.folder);
-        let mut command = Command::new(&rustc);
-        command.current_dir(&self.folder).args(["--print", "target-libdir", "--target", TARGET]);
-        for (name, value) in environment.get_envs() {
-            if value.is_none() {
-                command.env_remove(name);
-            }
-        }
-        let output = command.stdin(Stdio::null()).output().map_err(|error| spawn(&rustc, error))?;
-        let libraries = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() && Path::new(&libraries).exists() { Ok(()) } else { Err(BuildError::NoTarget) }
+        let has_target = has_target(&rustc, &self.folder).map_err(|error| spawn(&rustc, error))?;
+        if has_target { Ok(()) } else { Err(BuildError::NoTarget) }
     }
 }
 

@@ -11,6 +11,8 @@
 mod new;
 mod sources;
 mod package;
+#[path = "../../build/flags.rs"]
+mod flags;
 mod build;
 mod workshop;
 

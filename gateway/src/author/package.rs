@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde::Deserialize;
 
+use super::flags::cleanse;
+
 /// A crate that has a library of the kind that becomes a component.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -78,18 +80,11 @@ impl Package {
     }
 }
 
-/// Cargo in a folder, free of what was meant for another build: flags and wrappers that are inherited must not reach a
-/// component, or it would differ by who built it.
-pub(super) fn cargo(folder: &Path) -> Command {
+/// Cargo in a folder.
+fn cargo(folder: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut cargo = Command::new(program);
-    cargo.current_dir(folder);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if INHERITED_NOT.iter().any(|prefix| text.starts_with(prefix)) {
-            cargo.env_remove(&name);
-        }
-    }
+    cleanse(cargo.current_dir(folder));
     cargo
 }
 
@@ -116,20 +111,3 @@ struct MetadataTarget {
 struct MetadataDependency {
     name: String,
 }
-
-/// Prefixes of variables that steer a build. Where cargo lives and builds, and how it reaches the network, stays.
-const INHERITED_NOT: [&str; 13] = [
-    "CARGO_BUILD_TARGET",
-    "CARGO_BUILD_RUST",
-    "CARGO_CFG_",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_FEATURE_",
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_PROFILE_",
-    "CARGO_TARGET_WASM32",
-    "CLIPPY_",
-    "RUSTC_",
-    "RUSTDOCFLAGS",
-    "RUSTFLAGS",
-];

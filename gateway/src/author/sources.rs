@@ -26,7 +26,7 @@ pub(super) struct Parts {
 }
 
 pub(super) const HEADERS: Parts = Parts {
-    plugin: template!("headers/lib.rs"),
+    plugin: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/02-first-plugin/src/lib.rs")),
     config: template!("headers/config.yaml"),
     grants: "",
     experiment: template!("headers/try.txt"),

@@ -9,9 +9,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::rehearse::refused;
-use super::stage::{Cast, Scene, Script, Stage};
+use super::stage::{Cast, Scene, Script, Stage, read_all};
 use super::{EXIT_FAILURE, Format, complain, print};
-use crate::filter::{Exchange, FilterError, Origin, Reply, RequestEnd};
+use crate::filter::{BrokenOff, Exchange, FilterError, Origin, Reply, RequestEnd};
 use crate::plugin::{Failure, Lane};
 
 #[derive(Debug, Args)]
@@ -100,15 +100,20 @@ async fn timed(what: impl Future<Output = Result<(), Failure>>) -> Result<Durati
     Ok(began.elapsed())
 }
 
-/// One request down and its response up; how long the hooks of each took.
+/// One request down and its response up; how long the hooks of each took. Bodies are read to their ends, because a hook that streams
+/// runs while its body is read.
 async fn pass(stage: &Stage, scene: &Scene, lanes: &Rc<[Lane]>) -> Result<(Duration, Duration), String> {
     let mut exchange = stage.exchange(scene, lanes);
     let began = Instant::now();
-    let end = stage.chain().on_request(&mut exchange).await;
-    let request = began.elapsed();
-    let ran = match end {
+    let ran = match stage.chain().on_request(&mut exchange).await {
         RequestEnd::Passed { ran } => {
-            upstream(scene).install(&mut exchange, Origin::Upstream);
+            let sent = read_all(std::mem::take(&mut exchange.request_body)).await;
+            match (sent, exchange.take_broken_off()) {
+                (Ok(_), None) => upstream(scene).install(&mut exchange, Origin::Upstream),
+                (_, Some(BrokenOff::Answered(reply))) => reply.install(&mut exchange, Origin::Filter),
+                (_, Some(BrokenOff::Failed(error))) => return Err(error.to_string()),
+                (Err(error), None) => return Err(error),
+            }
             ran
         }
         RequestEnd::Answered { reply, ran } => {
@@ -117,14 +122,16 @@ async fn pass(stage: &Stage, scene: &Scene, lanes: &Rc<[Lane]>) -> Result<(Durat
         }
         RequestEnd::Failed { error, .. } => return Err(error.to_string()),
     };
+    let request = began.elapsed();
     let mut failure = None;
     let began = Instant::now();
     let note = |_: &mut Exchange, answer: Result<Reply, FilterError>| failure = answer.err();
     stage.chain().on_response(&mut exchange, ran, note).await;
+    let received = read_all(std::mem::take(&mut exchange.response_body)).await;
     let response = began.elapsed();
     match failure {
         Some(error) => Err(error.to_string()),
-        None => Ok((request, response)),
+        None => received.map(|_| (request, response)),
     }
 }
 

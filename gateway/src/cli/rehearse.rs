@@ -7,10 +7,9 @@ use clap::Args;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::stage::{Cast, Scene, Script, Stage, StageError};
+use super::stage::{Cast, Scene, Script, Stage, StageError, read_all};
 use super::{EXIT_FAILURE, EXIT_USAGE, Format, complain, print, refuse};
 use crate::filter::{BrokenOff, Exchange, FilterError, Forwarding, Origin, Reply, RequestEnd};
-use crate::message::{Body, WholeBody};
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -82,7 +81,7 @@ async fn play(stage: &Stage, scene: &Scene) -> Outcome {
     };
     let ran = match stage.chain().on_request(&mut exchange).await {
         RequestEnd::Passed { ran } => {
-            let sent = bytes_of(std::mem::take(&mut exchange.request_body)).await;
+            let sent = read_all(std::mem::take(&mut exchange.request_body)).await;
             match (sent, exchange.take_broken_off()) {
                 (_, Some(BrokenOff::Answered(reply))) => respond(&mut exchange, Ok(reply)),
                 (_, Some(BrokenOff::Failed(error))) => respond(&mut exchange, Err(error)),
@@ -106,11 +105,11 @@ async fn play(stage: &Stage, scene: &Scene) -> Outcome {
     };
     let edits = edits(&before, &exchange);
     stage.chain().on_response(&mut exchange, ran, &mut respond).await;
-    let body = bytes_of(std::mem::take(&mut exchange.response_body)).await;
+    let body = read_all(std::mem::take(&mut exchange.response_body)).await;
     if let Err(error) = &body {
         failure = failure.or_else(|| Some(format!("the response's body is not whole: {error}")));
     }
-    let own_body = bytes_of(before.request_body).await.unwrap_or_default();
+    let own_body = read_all(before.request_body).await.unwrap_or_default();
     Outcome {
         verdict,
         failure,
@@ -119,14 +118,6 @@ async fn play(stage: &Stage, scene: &Scene) -> Outcome {
         status: exchange.response.status,
         headers: std::mem::take(&mut exchange.response.headers),
         body: body.unwrap_or_default(),
-    }
-}
-
-async fn bytes_of(from: Body) -> Result<Bytes, String> {
-    let whole = WholeBody::collect(from, BODY_BYTES_MAX).await.map_err(|error| error.to_string())?;
-    match whole.send_on(&mut HeaderMap::new()) {
-        Body::Full(bytes) => Ok(bytes),
-        _ => Ok(Bytes::new()),
     }
 }
 
@@ -194,5 +185,4 @@ fn shown(body: &[u8]) -> String {
     format!("{} bytes, {text}", body.len())
 }
 
-const BODY_BYTES_MAX: usize = 64 << 20;
 const BODY_SHOWN_CHARS: usize = 200;

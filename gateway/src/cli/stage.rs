@@ -16,7 +16,7 @@ use crate::config::model as config;
 use crate::config::{self as configuration, Loaded};
 use crate::filter::{Chain, Connection, Exchange};
 use crate::gateway::{GatewayError, plugin_runtime};
-use crate::message::Body;
+use crate::message::{Body, WholeBody};
 use crate::plugin::{GuestTime, Lane, Pool, Runtime, Side};
 use crate::snapshot::{self, BuildError, Choices, Snapshot};
 
@@ -42,6 +42,9 @@ pub(super) struct Script {
     /// A field of the request, `NAME: VALUE`; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     headers: Vec<String>,
+    /// What an earlier filter told, `NAME=VALUE`, such as `claims={"sub":"ada"}`; may be repeated.
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    attributes: Vec<String>,
     /// Its body, or `@FILE` with one.
     #[arg(long, value_name = "TEXT|@FILE", default_value = "")]
     body: String,
@@ -53,6 +56,7 @@ pub(super) struct Script {
 /// A request, read.
 pub(super) struct Scene {
     head: Request<()>,
+    attributes: Vec<(Box<str>, Box<str>)>,
     body: Bytes,
     pub(super) answer: Bytes,
 }
@@ -100,9 +104,14 @@ impl Script {
                 headers.append(name, value);
             }
         }
+        let attribute = |text: &String| {
+            let (name, value) = text.split_once('=').ok_or_else(|| usage("attribute: write `NAME=VALUE`", text))?;
+            Ok::<_, StageError>((name.into(), value.into()))
+        };
+        let attributes = self.attributes.iter().map(attribute).collect::<Result<_, _>>()?;
         let mut head = Request::new(());
         (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) = (method, uri, headers);
-        Ok(Scene { head, body: text_or_file(&self.body)?, answer: text_or_file(&self.answer)? })
+        Ok(Scene { head, attributes, body: text_or_file(&self.body)?, answer: text_or_file(&self.answer)? })
     }
 }
 
@@ -151,6 +160,7 @@ impl Stage {
         exchange.request_id = HeaderValue::from_static("rehearsal");
         exchange.deadline = tokio::time::Instant::now() + PATIENCE;
         crate::message::strip_owned(&mut exchange.headers, &self.snapshot.owned_headers);
+        exchange.attributes.clone_from(&scene.attributes);
         exchange.request_body = body(&scene.body);
         exchange
     }
@@ -201,9 +211,20 @@ fn text_or_file(text: &str) -> Result<Bytes, StageError> {
     }
 }
 
+/// A whole body; a hook that streams runs while it is read.
+pub(super) async fn read_all(body: Body) -> Result<Bytes, String> {
+    let whole = WholeBody::collect(body, BODY_BYTES_MAX).await.map_err(|error| error.to_string())?;
+    match whole.send_on(&mut HeaderMap::new()) {
+        Body::Full(bytes) => Ok(bytes),
+        _ => Ok(Bytes::new()),
+    }
+}
+
 fn body(bytes: &Bytes) -> Body {
     if bytes.is_empty() { Body::Empty } else { Body::Full(bytes.clone()) }
 }
+
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// What a plugin is called that no configuration declares.
 const NAME: &str = "it";

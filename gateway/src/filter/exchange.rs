@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::problem;
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
 use crate::message::Body;
@@ -139,7 +140,10 @@ pub struct Reply {
 
 impl Reply {
     /// Puts the reply in the place of the response.
-    pub fn install(self, exchange: &mut Exchange, origin: Origin) {
+    pub fn install(mut self, exchange: &mut Exchange, origin: Origin) {
+        if origin == Origin::Filter {
+            problem::identify(&mut self, &exchange.request_id);
+        }
         exchange.response = ResponseHead { status: self.status, headers: self.headers, origin };
         exchange.response_body = Body::Full(self.body);
     }

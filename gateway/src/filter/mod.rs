@@ -5,6 +5,7 @@
 
 mod chain;
 mod exchange;
+mod problem;
 mod report;
 pub mod native;
 mod wasm;

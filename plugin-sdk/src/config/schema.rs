@@ -5,7 +5,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Duration, HeaderName, HeaderValue, OneOrMany, Template};
+use super::{
+    Authority, Duration, HeaderName, HeaderTemplate, HeaderValue, Method, OneOrMany, ParameterName, PathPrefix,
+    PathTemplate, QueryTemplate, Status, Template,
+};
 use crate::credential::Place;
 
 /// A string of the configuration: its name as a type, what it is, and the pattern that it matches.
@@ -49,6 +52,46 @@ string_schema!(
     "text with variables: `${name}` is a variable, `$$` a dollar sign",
     r"^([^$]|\$\$|\$\{[^}]*\})*$"
 );
+
+string_schema!(
+    HeaderTemplate,
+    "the value of a header: `${name}` is a variable, `$$` a dollar sign",
+    r"^([^$\x00-\x08\x0a-\x1f\x7f]|\$\$|\$\{[^}]*\})*$"
+);
+
+string_schema!(
+    PathTemplate,
+    "a piece of a path: `${name}` is a variable, `$$` a dollar sign",
+    r#"^([^$?#\\"<>\x00-\x20\x7f]|\$\$|\$\{[^}]*\})*$"#
+);
+
+string_schema!(
+    QueryTemplate,
+    "the value of a parameter: `${name}` is a variable, `$$` a dollar sign",
+    r#"^([^$&?#\\"<>\x00-\x20\x7f]|\$\$|\$\{[^}]*\})*$"#
+);
+
+string_schema!(Method, "a method, such as `GET`", r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$");
+
+string_schema!(Authority, "a host, or host and port", r"^[0-9A-Za-z.\-_:\[\]]+$");
+
+string_schema!(PathPrefix, "whole segments of a path, such as `/api`", r"^/");
+
+string_schema!(ParameterName, "the name of a parameter, as it stands in a query", r#"^[^&=?#\\"<>\x00-\x20\x7f]*$"#);
+
+impl JsonSchema for Status {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Status".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "description": "a status code", "minimum": 200, "maximum": 599 })
+    }
+}
 
 string_schema!(Duration, "a duration with its unit, such as `250ms` or `10s`", r"^[0-9]+(ms|s|m|h|d)$");
 

@@ -12,6 +12,8 @@ use serde::de::{self, Deserialize, Deserializer};
 ///     panic!("it has three pieces");
 /// };
 /// assert_eq!([text, name, dollar], ["/v1/", "param.id", "$"]);
+/// assert_eq!(template.texts().collect::<Vec<_>>(), ["/v1/", "$"]);
+/// assert_eq!(template.variables().collect::<Vec<_>>(), ["param.id"]);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,14 @@ impl Template {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(text.as_str()),
             Piece::Variable(_) => None,
+        })
+    }
+
+    /// The names of its variables.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Variable(name) => Some(name.as_str()),
         })
     }
 

@@ -9,6 +9,15 @@ use crate::host::{Capabilities, Host, Want, log::Level};
 use crate::wire::{self, Value};
 
 /// What a plugin asked for through [`Setup`](crate::Setup). Names are in the order of asking, those of headers in lower case.
+///
+/// ```
+/// # use witgate_plugin::test::Asked;
+/// /// A plugin that sets fixed headers needs nothing of the request.
+/// fn is_blind(asked: &Asked) -> bool {
+///     *asked == Asked { owned_headers: asked.owned_headers.clone(), ..Asked::default() }
+/// }
+/// # assert!(is_blind(&Asked::default()));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
     /// [`want_method`](crate::Setup::want_method)
@@ -44,6 +53,13 @@ pub struct Asked {
 }
 
 /// A line that a plugin wrote to the gateway's log.
+///
+/// ```
+/// use witgate_plugin::test::{Level, LogLine};
+///
+/// let line = LogLine { level: Level::Warn, message: "odd".to_owned() };
+/// assert_eq!(line.level, Level::Warn);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// How much it matters.

@@ -16,7 +16,7 @@ use crate::kv::StoreError;
 /// ```
 /// use std::time::Duration;
 /// use witgate_plugin::test::{Grants, Harness, TestRequest, json};
-/// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, config::NoConfig, export_plugin, kv::Store};
+/// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, config::NoConfig, export_plugin, kv::Store, kv::StoreError};
 /// # struct Counter(Store);
 /// # impl Plugin for Counter {
 /// #     type Config = NoConfig;
@@ -31,7 +31,10 @@ use crate::kv::StoreError;
 /// # }
 /// # export_plugin!(Counter: request);
 ///
-/// let grants = Grants::new().store("local").table("clients", json!({ "ada": { "id": 1 } }));
+/// let grants = Grants::new()
+///     .store("local")
+///     .table("clients", json!({ "ada": { "id": 1 } }))
+///     .revealed_secret("signing-key", "s3cret");
 /// let mut plugin = Harness::<Counter>::granted(grants, json!({}))?;
 /// let mut count = |plugin: &mut Harness<Counter>| {
 ///     plugin.request(TestRequest::get("/")).passed().value("x-count").map(str::to_owned)
@@ -40,6 +43,11 @@ use crate::kv::StoreError;
 /// assert_eq!(count(&mut plugin).as_deref(), Some("2"));
 /// plugin.advance(Duration::from_secs(60));
 /// assert_eq!(count(&mut plugin).as_deref(), Some("1"));
+/// // What it did is seen from here, and a store can fail.
+/// assert_eq!(plugin.stored("local", "count").as_deref(), Some(&b"1"[..]));
+/// plugin.break_store("local", Some(StoreError::Unavailable));
+/// assert_eq!(count(&mut plugin).as_deref(), Some("-1"));
+/// assert_eq!(plugin.metric("refused"), None);
 /// # Ok::<(), witgate_plugin::Error>(())
 /// ```
 #[derive(Debug, Default)]

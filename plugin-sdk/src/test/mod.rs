@@ -44,6 +44,7 @@ mod gateway;
 mod grants;
 mod message;
 mod network;
+mod schema;
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -82,7 +83,14 @@ struct Exchange {
     kept: Option<Vec<u8>>,
 }
 
-/// What the hooks decided, after their edits.
+/// What the hooks decided, after their edits. [`passed`](Self::passed) and [`reply`](Self::reply) take one of them for granted.
+///
+/// ```
+/// use witgate_plugin::{Reply, test::{Outcome, TestRequest}};
+///
+/// let outcome: Outcome<TestRequest> = Outcome::Respond(Reply::new(403));
+/// assert_eq!(outcome.reply().status(), 403);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<M> {
     /// The message passed, and looks like this now.
@@ -96,7 +104,8 @@ impl<P: Exported> Harness<P> {
     ///
     /// # Errors
     ///
-    /// What the plugin refuses its configuration for, or what kept it from being decoded, as the operator reads it.
+    /// What the plugin refuses its configuration for, or what kept it from being decoded, as the operator reads it. Where the component
+    /// exports `describe`, also what its schema refuses though it can be decoded: the gateway checks the schema first.
     pub fn new(config: serde_json::Value) -> Result<Self, Error> {
         Self::granted(Grants::new(), config)
     }
@@ -112,7 +121,9 @@ impl<P: Exported> Harness<P> {
         let attachment = NEXT.fetch_add(1, Ordering::Relaxed);
         let gateway = Rc::new(TestGateway::with(grants));
         host::enter(gateway.clone(), || glue::configure::<P>(attachment, &config.to_string())).map_err(Error::new)?;
-        Ok(Harness { attachment, gateway, exchange: Exchange::default(), plugin: PhantomData })
+        let harness = Harness { attachment, gateway, exchange: Exchange::default(), plugin: PhantomData };
+        P::exported_schema().map_or(Ok(()), |schema| schema::check(&schema, &config))?;
+        Ok(harness)
     }
 
     /// Run what the component exports for requests, in the gateway's order: the request hook, the hook over the whole body, and the

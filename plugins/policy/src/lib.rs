@@ -1,16 +1,10 @@
-//! `builtin:policy`: rules in the Common Expression Language. The README says what rules see and do; how one is compiled and
-//! evaluated stands in `rule`, what it reads of a request in `inputs`.
-
-mod inputs;
-mod rule;
+//! `builtin:policy`: rules in the Common Expression Language. The README says what rules see and do; how a condition is compiled
+//! and evaluated is the SDK's.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use cel::{Context, Env};
-use inputs::Inputs;
-use rule::Rule;
 use serde::Deserialize;
+use witgate_plugin::condition::{Condition, Inputs};
 use witgate_plugin::config::{HeaderName, HeaderValue};
 use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log, schemars};
 
@@ -19,14 +13,14 @@ use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugi
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// In this order.
-    rules: Vec<RuleConfig>,
+    rules: Vec<Rule>,
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RuleConfig {
+struct Rule {
     /// The rule applies where this expression (CEL) is true.
-    when: String,
+    when: Condition,
     /// Answer; later rules are not looked at.
     deny: Option<Deny>,
     /// Tell later filters and the upstream.
@@ -67,48 +61,41 @@ enum OnError {
     Open,
 }
 
-/// One attachment: rules with what they do, compiled.
+/// One attachment.
 pub struct Policy {
-    env: Arc<Env>,
     inputs: Inputs,
-    rules: Vec<(Rule, RuleConfig)>,
+    rules: Vec<Rule>,
 }
 
 impl Plugin for Policy {
     type Config = Config;
 
-    fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
-        let mut inputs = Inputs::default();
-        let mut rules = Vec::with_capacity(config.rules.len());
-        for (number, config) in config.rules.into_iter().enumerate() {
-            let fault = |key: &str, why: &str| Error::at(format!("rules[{number}]{key}"), why);
-            config.check().map_err(|(key, why)| fault(key, why))?;
-            config.tag.iter().flat_map(|tag| tag.headers.keys()).for_each(|header| setup.own_header(header));
-            let rule = Rule::compile(&config.when, &mut inputs, setup).map_err(|why| fault(".when", &why))?;
-            rules.push((rule, config));
+    fn configure(Config { rules }: Config, setup: &mut Setup) -> Result<Self, Error> {
+        for (number, rule) in rules.iter().enumerate() {
+            rule.check().map_err(|(key, why)| Error::at(format!("rules[{number}]{key}"), why))?;
+            rule.tag.iter().flat_map(|tag| tag.headers.keys()).for_each(|header| setup.own_header(header));
         }
-        Ok(Policy { env: Arc::new(Env::stdlib()), inputs, rules })
+        Ok(Policy { inputs: Inputs::of(rules.iter().map(|rule| &rule.when), setup), rules })
     }
 
     fn on_request(&self, request: &mut Request) -> Verdict {
-        let mut context = Context::with_env(self.env.clone());
-        self.inputs.bind(request, &mut context);
+        let values = self.inputs.read(request);
         let mut upstream = None;
-        for (number, (rule, config)) in self.rules.iter().enumerate() {
-            match rule.applies(&context) {
+        for (number, rule) in self.rules.iter().enumerate() {
+            match rule.when.holds(&values) {
                 Ok(false) => continue,
                 Ok(true) => {}
-                Err(_) if config.on_error == OnError::Open => continue,
-                Err(error) => {
-                    log::warn(&format!("rules[{number}] cannot be decided, and the request is denied: {error}"));
+                Err(_) if rule.on_error == OnError::Open => continue,
+                Err(why) => {
+                    log::warn(&format!("rules[{number}] cannot be decided, and the request is denied: {why}"));
                     return Reply::problem(403, "the request cannot be judged").into();
                 }
             }
-            if let Some(deny) = &config.deny {
+            if let Some(deny) = &rule.deny {
                 return Reply::problem(deny.status, &deny.detail).into();
             }
-            config.tag.iter().for_each(|tag| tag.apply(request));
-            upstream = upstream.or(config.upstream.as_ref());
+            rule.tag.iter().for_each(|tag| tag.apply(request));
+            upstream = upstream.or(rule.upstream.as_ref());
         }
         if let Some(upstream) = upstream {
             request.select_upstream(upstream);
@@ -119,7 +106,7 @@ impl Plugin for Policy {
 
 export_plugin!(Policy: describe, request);
 
-impl RuleConfig {
+impl Rule {
     /// Or the key that is wrong, and why.
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let acts = self.tag.is_some() || self.upstream.is_some();

@@ -69,6 +69,9 @@ fn rules_see_the_request() {
         r#"(has(claims.plan) ? claims.plan : "free") == "free""#,
         r#"type(claims.level) == int && {"a": claims.level}["a"] == 3"#,
         "claims.size() == 7",
+        r#"request.path.matches("^/v[0-9]+/users/") && !user.matches("^a$") && matches(user, "d")"#,
+        r#"request.headers["x-team"].startsWith("r") && [1, 2].exists_one(n, n == claims.level - 1)"#,
+        r#"claims.roles.map(r, {"role": r}).size() + 1 == 3 && -claims.level < 0 && 1 < 2.5"#,
         "// A comment.\ntrue",
     ] {
         assert_eq!(decide(when, request()), Ok(true), "{when}");
@@ -109,7 +112,7 @@ fn what_cannot_be_decided_is_denied() {
     for (when, words) in [
         (r#"claims.plan == "gold""#, "claims.plan"),
         (r#"request.headers.cookie == "x""#, "request.headers.cookie"),
-        ("claims.level", "want 'bool'"),
+        ("claims.level", "not bool"),
         (r#"claims.level == "3" || claims.level > "3""#, "overload"),
         ("1 / (claims.level - 3) == 1", "zero"),
         ("claims.roles[5] == \"x\"", "bounds"),
@@ -146,7 +149,15 @@ fn faults_are_found_with_their_place() {
         ("size(request.headers) > 1", "rules[1].when: line 1, column 6: name what of `request.headers` is meant"),
         ("request.headers[user] == \"\"", "rules[1].when: line 1, column 1: name what of `request.headers` is meant"),
         ("user.lower() == \"a\"", "rules[1].when: line 1, column 6: there is no function `lower`"),
-        ("user.matches(\"^a\")", "rules[1].when: line 1, column 6: there is no function `matches`"),
+        ("user.matches(\"(a\")", "rules[1].when: line 1, column 6: "),
+        ("user.matches(user)", "rules[1].when: line 1, column 6: the pattern of `matches` must stand here"),
+        ("true && request.path > 3", "rules[1].when: line 1, column 9: `>` does not take text and int"),
+        ("request.headers[\"x-a\"] == 1", "rules[1].when: line 1, column 1: `==` does not take text and int"),
+        ("!request.method", "rules[1].when: line 1, column 2: `!` does not take text"),
+        ("request.method", "rules[1].when: line 1, column 1: is of the type text, not bool"),
+        ("size(scopes) == \"1\"", "rules[1].when: line 1, column 14: `==` does not take int and text"),
+        ("request.path.size > 1", "rules[1].when: line 1, column 14: text has no members"),
+        ("request.path.exists(c, c == \"/\")", "rules[1].when: line 1, column 21: text has no items"),
     ] {
         let rules = json!([{ "when": "true", "deny": {} }, { "when": when, "deny": {} }]);
         let error = policy(rules).err().unwrap_or_else(|| panic!("accepted: {when}"));

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use witgate_plugin::config::Template;
-use witgate_plugin::{Error, Request, RequestText, Setup, schemars};
-
-use crate::path::check_text;
+use witgate_plugin::config::{ParameterName, QueryTemplate};
+use witgate_plugin::{Request, RequestText, Setup, schemars};
 
 /// Removed first, then set.
 #[derive(Default, Deserialize, schemars::JsonSchema)]
@@ -14,7 +12,7 @@ use crate::path::check_text;
 #[schemars(rename = "QueryConfig")]
 pub(crate) struct Config {
     /// In place of every value that is there.
-    set: BTreeMap<String, Template>,
+    set: BTreeMap<ParameterName, QueryTemplate>,
     /// Every value of these.
     remove: Vec<String>,
 }
@@ -27,17 +25,11 @@ pub(crate) struct Rewrite {
 
 impl Config {
     /// `None` when there is nothing to rewrite.
-    pub(crate) fn check(self, setup: &mut Setup) -> Result<Option<Rewrite>, Error> {
-        let mut gone = self.remove;
-        let mut set = Vec::new();
-        for (name, template) in self.set {
-            let fault = |why| Error::at(format!("request.query.set.{name}"), why);
-            check_text(&name, "&=").map_err(fault)?;
-            template.texts().try_for_each(|text| check_text(text, "&")).map_err(fault)?;
-            set.push((format!("{name}="), RequestText::of(&template, setup).map_err(fault)?));
-            gone.push(name);
-        }
-        Ok((!gone.is_empty()).then_some(Rewrite { gone, set }))
+    pub(crate) fn check(self, setup: &mut Setup) -> Option<Rewrite> {
+        let names = self.set.keys().map(|name| name.to_string());
+        let gone: Vec<_> = self.remove.into_iter().chain(names).collect();
+        let set = self.set.iter().map(|(name, value)| (format!("{}=", &**name), value.want(setup))).collect();
+        (!gone.is_empty()).then_some(Rewrite { gone, set })
     }
 }
 

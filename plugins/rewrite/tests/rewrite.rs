@@ -163,7 +163,7 @@ fn what_is_no_method_authority_status_or_query_is_refused() {
         (json!({ "request": { "method": "GET /" } }), "request.method: \"GET /\" is no method"),
         (json!({ "request": { "method": "" } }), "request.method: \"\" is no method"),
         (json!({ "request": { "authority": "a@b" } }), "request.authority: \"a@b\" is no authority"),
-        (json!({ "response": { "status": { "404": 100 } } }), "response.status: 100 is no status from 200 to 599"),
+        (json!({ "response": { "status": { "404": 100 } } }), "response.status.404: 100 is no status from 200 to 599"),
         (
             json!({ "response": { "status": { "x": 200 } } }),
             "response.status.?: invalid value: expected key to be a number",

@@ -1,0 +1,170 @@
+//! `headers: {remove, set, add}`, as many configurations have it: edits that are made ready where they can be, and computed from each
+//! request where they cannot.
+
+use std::collections::BTreeMap;
+
+use crate::config::{HeaderName, HeaderTemplate, OneOrMany};
+use crate::{HeaderEdits, Request, RequestText, Response, Setup};
+
+/// Which headers a plugin is to remove, set and add, in this order: a field of a configuration.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, export_plugin};
+/// use witgate_plugin::{HeaderRewrite, config::HeaderRules};
+///
+/// # #[derive(serde::Deserialize)]
+/// struct Config {
+///     headers: HeaderRules,
+/// }
+///
+/// struct Headers(HeaderRewrite);
+///
+/// impl Plugin for Headers {
+///     type Config = Config;
+///
+///     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+///         Ok(Headers(config.headers.want(setup)))
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         self.0.edit_request(request);
+///         Verdict::Next
+///     }
+/// }
+/// # export_plugin!(Headers: request);
+/// # use witgate_plugin::test::{Harness, TestRequest, json};
+/// let config = json!({ "headers": { "remove": ["x-a"], "set": { "x-path": "${request.path}" }, "add": { "x-b": ["1", "2"] } } });
+/// let outcome = Harness::<Headers>::new(config)?.request(TestRequest::get("/p").header("x-a", "0").header("x-b", "0"));
+/// assert_eq!((outcome.passed().value("x-a"), outcome.passed().value("x-path")), (None, Some("/p")));
+/// assert_eq!(outcome.passed().values("x-b"), ["0", "1", "2"]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderRules {
+    /// In place of every value that is there.
+    set: BTreeMap<HeaderName, OneOrMany<HeaderTemplate>>,
+    /// Beside the values that are there.
+    add: BTreeMap<HeaderName, OneOrMany<HeaderTemplate>>,
+    /// Every value of these.
+    remove: Vec<HeaderName>,
+}
+
+/// [`HeaderRules`](crate::config::HeaderRules) that are ready for requests or responses.
+///
+/// Values for the response are computed with the request: call [`keep`](Self::keep) in the request hook.
+///
+/// ```
+/// # use witgate_plugin::{Error, HeaderRewrite, Plugin, Request, Response, Setup, Verdict, config::HeaderRules, export_plugin};
+/// struct Told(HeaderRewrite);
+///
+/// impl Plugin for Told {
+///     type Config = HeaderRules;
+///
+///     fn configure(config: HeaderRules, setup: &mut Setup) -> Result<Self, Error> {
+///         Ok(Told(config.want(setup)))
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         self.0.keep(request);
+///         Verdict::Next
+///     }
+///
+///     fn on_response(&self, response: &mut Response) -> Verdict {
+///         self.0.edit_response(response);
+///         Verdict::Next
+///     }
+/// }
+/// # export_plugin!(Told: request, response);
+/// # use witgate_plugin::test::{Harness, TestRequest, TestResponse, json};
+/// # let mut plugin = Harness::<Told>::new(json!({ "set": { "x-path": "${request.path}" } }))?;
+/// # plugin.request(TestRequest::get("/p"));
+/// # assert_eq!(plugin.response(TestResponse::new(200)).passed().value("x-path"), Some("/p"));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+pub struct HeaderRewrite(Rewrite);
+
+#[derive(Debug)]
+enum Rewrite {
+    /// The usual case, made ready.
+    Fixed(HeaderEdits),
+    Computed {
+        remove: Vec<HeaderName>,
+        values: Vec<Value>,
+    },
+}
+
+#[derive(Debug)]
+struct Value {
+    name: HeaderName,
+    replaces: bool,
+    text: RequestText,
+}
+
+impl HeaderRules {
+    /// Ask for what the values need.
+    pub fn want(self, setup: &mut Setup) -> HeaderRewrite {
+        let mut values = Vec::new();
+        for (is_set, headers) in [(true, self.set), (false, self.add)] {
+            for (name, templates) in headers {
+                for (number, template) in templates.iter().enumerate() {
+                    // The first value replaces, the others join it.
+                    let replaces = is_set && number == 0;
+                    values.push(Value { name: name.clone(), replaces, text: template.want(setup) });
+                }
+            }
+        }
+        if values.iter().any(|value| value.text.fixed().is_none()) {
+            return HeaderRewrite(Rewrite::Computed { remove: self.remove, values });
+        }
+        let mut edits = HeaderEdits::default();
+        self.remove.iter().for_each(|name| edits.remove(name));
+        for Value { name, replaces, text } in &values {
+            let value = text.fixed().unwrap_or_default();
+            if *replaces { edits.set(name, value) } else { edits.append(name, value) }
+        }
+        HeaderRewrite(Rewrite::Fixed(edits))
+    }
+}
+
+impl HeaderRewrite {
+    /// Edit the headers of a request.
+    pub fn edit_request(&self, request: &mut Request<'_>) {
+        match &self.0 {
+            Rewrite::Fixed(edits) => request.edit_headers(edits),
+            Rewrite::Computed { remove, values } => {
+                remove.iter().for_each(|name| request.remove_header(name));
+                for Value { name, replaces, text } in values {
+                    let value = text.for_header(request);
+                    if *replaces { request.set_header(name, value) } else { request.append_header(name, value) }
+                }
+            }
+        }
+    }
+
+    /// Compute what the response will need of its request, and [keep](Request::keep) it, in the place of what was kept so far: the gateway has
+    /// 4 KiB for it. Where nothing is to be computed, nothing is kept.
+    pub fn keep(&self, request: &mut Request<'_>) {
+        if let Rewrite::Computed { values, .. } = &self.0 {
+            // A line for each value, which has no line break itself.
+            let lines: Vec<_> = values.iter().map(|value| value.text.for_header(request)).collect();
+            request.keep(lines.join("\n"));
+        }
+    }
+
+    /// Edit the headers of a response, with what [`keep`](Self::keep) kept. Of a response to a request that this attachment never saw,
+    /// what had to be computed is empty.
+    pub fn edit_response(&self, response: &mut Response<'_>) {
+        match &self.0 {
+            Rewrite::Fixed(edits) => response.edit_headers(edits),
+            Rewrite::Computed { remove, values } => {
+                remove.iter().for_each(|name| response.remove_header(name));
+                let lines = response.kept().unwrap_or_default().split(|byte| *byte == b'\n');
+                for (Value { name, replaces, .. }, value) in values.iter().zip(lines) {
+                    if *replaces { response.set_header(name, value) } else { response.append_header(name, value) }
+                }
+            }
+        }
+    }
+}
