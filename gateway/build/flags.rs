@@ -1,6 +1,6 @@
 //! What components are built for, with, and without: for those that come with the gateway and for those that authors build with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, io};
 
@@ -9,8 +9,15 @@ pub(super) const TARGET: &str = "wasm32-wasip2";
 
 /// Flags of the compiler, in the form of `CARGO_ENCODED_RUSTFLAGS`. Rust's default stack of 1 MiB lies first in the memory of a component,
 /// and makes a fresh instance three times as dear. Vector instructions are in every engine of components, and loops over bodies are
-/// several times faster with them.
-pub(super) const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536\x1f-Ctarget-feature=+simd128";
+/// several times faster with them. Where panics tell of a file, they tell no home folder: a component does not differ by who built it.
+pub(super) fn rustflags() -> String {
+    let mut flags = vec!["-Clink-arg=-zstack-size=65536".to_owned(), "-Ctarget-feature=+simd128".to_owned()];
+    let in_home = || env::home_dir().map(|home| home.join(".cargo"));
+    if let Some(cargo) = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(in_home) {
+        flags.push(format!("--remap-path-prefix={}=", cargo.join("registry/src/").display()));
+    }
+    flags.join("\x1f")
+}
 
 /// Whether a compiler has the target's standard library. The folder is that of the crate, where a `rust-toolchain.toml` may choose another
 /// Rust.

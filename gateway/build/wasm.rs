@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use flags::{RUSTFLAGS, TARGET, cleanse, has_target};
+use flags::{TARGET, cleanse, has_target, rustflags};
 
 /// A component that was built.
 pub(crate) struct Component {
@@ -108,7 +108,7 @@ fn run_cargo(root: &Path, target_dir: &Path, packages: impl Iterator<Item = Stri
         cargo.args(["--package", &package]);
     }
     cleanse(&mut cargo);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS).env("CARGO_TARGET_DIR", target_dir);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags()).env("CARGO_TARGET_DIR", target_dir);
 
     // What it says belongs on standard error, where cargo shows it if we fail; standard output is for `tell_cargo`.
     let status = cargo.stdout(Stdio::null()).status().map_err(|error| format!("cargo: {error}"))?;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::flags::{RUSTFLAGS, TARGET, has_target};
+use super::flags::{TARGET, has_target, rustflags};
 use super::package::{Package, PackageError};
 
 /// How much the compiler does.
@@ -67,7 +67,7 @@ impl Package {
         cargo.args(["--config", &format!("profile.{name}.strip=true")]);
         // A folder of its own: another cargo of the author's neither waits for this one nor undoes its work.
         cargo.arg("--target-dir").arg(self.target_dir.join("witgate"));
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags());
         cargo
     }
 
