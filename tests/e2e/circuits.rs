@@ -99,3 +99,31 @@ async fn a_body_that_breaks_off_counts_and_a_client_that_goes_away_does_not() {
     let answer = gateway.client().await.get("/").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "spare"));
 }
+
+/// The example of the documents, whose upstream takes every request and never answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_shows_an_outage_with_and_without_a_breaker() {
+    let origin = Upstream::manual().await;
+    let example =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/04-circuit-breaker/gateway.yaml"));
+    let config = example.expect("an example is text").replace("127.0.0.1:8080", "127.0.0.1:0");
+    let gateway = GATEWAY.start(config.replace("127.0.0.1:8081", &origin.to_string())).await;
+    let address = gateway.listener("http");
+    let ask = |path: &'static str, clients: usize| async move {
+        let ask = |_| tokio::spawn(async move { harness::Client::connect(address).await.get(path).await });
+        let mut answers = Vec::new();
+        for answer in (0..clients).map(ask).collect::<Vec<_>>() {
+            answers.push(answer.await.expect("an answer"));
+        }
+        answers
+    };
+    for answer in ask("/bare", 7).await.iter().chain(&ask("/guarded", 5).await) {
+        answer.problem(504);
+    }
+    let waited = origin.connections();
+    assert_eq!(waited, 12);
+    for answer in ask("/guarded", 7).await {
+        assert_eq!((answer.status, answer.text().as_str()), (200, "The shop is closed for a moment.\n"));
+    }
+    assert_eq!(origin.connections(), waited, "the upstream is left in peace");
+}

@@ -4,6 +4,7 @@
 //! context      what a filter finds when it is made: limiters, secrets, upstreams, and the state that it carries on
 //! states       that state: buckets, circuits, counts; it outlives a snapshot where nothing about it changed
 //! template     values with `${…}`
+//! schema       what editors know of their configs
 //! scope        which part of a request something is about: `client-ip`, `header:NAME` …
 //! circuit      the breaker itself: when it opens, and when it closes again
 //! ```
@@ -12,6 +13,7 @@ mod context;
 mod states;
 mod template;
 mod scope;
+mod schema;
 
 mod headers;
 mod cors;
@@ -35,6 +37,7 @@ use serde_json::Value;
 
 pub use self::circuit::{Circuit, CircuitState, Flip};
 pub use self::context::{Context, Offer};
+pub use self::schema::describe_in;
 use self::states::Carried;
 pub use self::states::{Counted, States};
 use super::Filter;
@@ -133,11 +136,6 @@ impl Natives {
     }
 }
 
-/// The names of the native filters, and the JSON Schema of the config of each.
-pub fn schemas() -> impl Iterator<Item = (&'static str, Value)> {
-    KINDS.iter().map(|kind| (kind.name, (kind.schema)()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +148,8 @@ mod tests {
 
     #[test]
     fn every_schema_describes_its_keys() {
-        for (name, schema) in schemas() {
+        for Kind { name, schema, .. } in KINDS {
+            let schema = schema();
             let keys = schema["properties"].as_object().into_iter().flatten();
             for (key, property) in keys {
                 assert!(property["description"].is_string(), "{name}: {key}");

@@ -53,8 +53,6 @@ pub(super) struct Leases {
     batch_max: u32,
     /// Between two questions about a key whose bucket is empty.
     pause: Duration,
-    /// A lease that lay about for longer is given back.
-    lease_life: Duration,
     keys: Keys,
     shards: Box<[Mutex<ByKey<Lease>>]>,
     shard_keys_max: usize,
@@ -101,7 +99,7 @@ enum Turn {
 impl Leases {
     pub(super) fn new(name: &str, options: &LimiterOptions, sharing: Sharing) -> Self {
         let shards = shards_for(options.keys_max);
-        let pause = options.fill() / PAUSES_PER_FILL;
+        let pause = (options.fill() / PAUSES_PER_FILL).min(PAUSE_MAX);
         Self {
             sharing,
             prefix: format!("limiter:{name}:"),
@@ -109,7 +107,6 @@ impl Leases {
             burst: options.burst.get(),
             batch_max: (options.burst.get() / BATCHES_PER_BURST).max(1),
             pause,
-            lease_life: pause.max(LEASE_LIFE_MIN),
             keys: Keys::default(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             shard_keys_max: options.keys_max.div_ceil(shards) * 5 / 4,
@@ -163,7 +160,7 @@ impl Leases {
                 if !self.may_ask(now) {
                     return Turn::Away;
                 }
-                lease.begin(cost, self.batch_max, self.lease_life, now)
+                lease.begin(cost, self.batch_max, now)
             }
             None if !self.may_ask(now) => Turn::Away,
             // Without a place to keep a lease, each request asks for itself.
@@ -178,7 +175,7 @@ impl Leases {
 
     fn decide(&self, lease: &mut Lease, cost: u32, now: Instant) -> Option<Decision> {
         let limit = self.burst;
-        if lease.units >= cost && now.saturating_duration_since(lease.since) < self.lease_life {
+        if lease.units >= cost && now.saturating_duration_since(lease.since) < LEASE_LIFE {
             lease.units -= cost;
             let remaining = lease.units.saturating_add(lease.left).min(limit);
             let retry_after = Duration::ZERO;
@@ -248,7 +245,7 @@ impl Leases {
         if shard.len() >= shard.capacity().min(self.shard_keys_max) {
             shard.retain(|_, lease| {
                 let is_empty = lease.empty.is_some_and(|empty| now < empty.until);
-                let is_fresh = now.saturating_duration_since(lease.since) < self.lease_life;
+                let is_fresh = now.saturating_duration_since(lease.since) < LEASE_LIFE;
                 lease.asking.is_some() || is_empty || is_fresh
             });
         }
@@ -265,8 +262,8 @@ impl Leases {
 
 impl Lease {
     /// Somebody asks now: for more than last time where that did not last, for little where nobody used it.
-    fn begin(&mut self, cost: u32, batch_max: u32, lease_life: Duration, now: Instant) -> Turn {
-        let was_used_up = now.saturating_duration_since(self.since) < lease_life;
+    fn begin(&mut self, cost: u32, batch_max: u32, now: Instant) -> Turn {
+        let was_used_up = now.saturating_duration_since(self.since) < LEASE_LIFE;
         self.size = if was_used_up { self.size.saturating_mul(2).min(batch_max) } else { 1 };
         let returned = if was_used_up { 0 } else { std::mem::take(&mut self.units) };
         self.asking = Some(Arc::default());
@@ -297,6 +294,8 @@ fn nanoseconds(duration: Duration) -> u64 {
 const BATCHES_PER_BURST: u32 = 20;
 /// How often a bucket that is empty is looked at while it would fill.
 const PAUSES_PER_FILL: u32 = 20;
-const LEASE_LIFE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A lease that lay about for longer is given back.
+const LEASE_LIFE: Duration = Duration::from_secs(1);
 /// Between two tries of a store that is away.
 const AWAY_PAUSE: Duration = Duration::from_millis(250);
