@@ -9,6 +9,24 @@ use crate::GATEWAY;
 const PREFLIGHT: [&str; 4] =
     ["OPTIONS / HTTP/1.1", "Host: a", "Origin: https://app.example", "Access-Control-Request-Method: PUT"];
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_a_config_are_told_with_their_place() {
+    let origin = Upstream::echo().await;
+    let filters = "filters:\n  - use: rate-limit\n    config:\n      key: client\n      rate: 1/1s\n  \
+                   - use: rate-limit\n    config: { key: client-ip, rtae: 1/1s }\n";
+    let config = Config::to(&origin).route(filters).to_string();
+    let place = |text: &str| {
+        let (number, line) = (1..).zip(config.lines()).find(|(_, line)| line.contains(text)).expect("it is there");
+        format!("gateway.yaml:{number}:{}", line.find(text).expect("it is there") + 1)
+    };
+    let output = GATEWAY.on("validate", &config, &[]).await;
+    assert_eq!(output.code, 3, "{output:?}");
+    // The value of `key`, and the key that is misspelt.
+    for told in [&place("client"), "`client` is no part of a request", &place("rtae"), "did you mean `rate`?"] {
+        assert!(output.stderr.contains(told), "{told} in {}", output.stderr);
+    }
+}
+
 /// `open sesame` by SHA-256.
 const SESAME: &str = "sha256:41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
 

@@ -263,7 +263,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     /// `open sesame` by bcrypt, argon2 and SHA-256, at the least cost.
     fn config() -> serde_json::Value {

@@ -250,7 +250,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     /// Sends one request through the filter, which an upstream answers with this status and body.
     fn ask(filter: &dyn Filter, status: u16, body: Body) -> Result<Exchange, Reply> {

@@ -342,7 +342,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     fn answer(accepts: &str, fields: &[(&str, &str)], body: &str) -> Exchange {
         let mut exchange = exchange("GET", "/", &[("accept-encoding", accepts)]);

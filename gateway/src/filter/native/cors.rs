@@ -212,7 +212,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     fn allowed(config: serde_json::Value, origin: &str) -> Option<String> {
         let filter = filter("cors", config);

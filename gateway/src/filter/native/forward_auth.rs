@@ -192,7 +192,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 mod tests {
     use serde_json::json;
 
-    use crate::filter::native::scope::tests::faults;
+    use crate::filter::native::tests::faults;
 
     #[test]
     fn what_is_wrong_is_named() {

@@ -152,7 +152,7 @@ fn value(at: &str, text: &str) -> Result<Value, String> {
 mod tests {
     use serde_json::json;
 
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
     use crate::filter::{Step, Verdict};
 
     #[test]

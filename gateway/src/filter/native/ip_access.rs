@@ -76,7 +76,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     fn passes(config: serde_json::Value, client: &str) -> bool {
         let filter = filter("ip-access", config);

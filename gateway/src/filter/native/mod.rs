@@ -137,24 +137,4 @@ impl Natives {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_configuration_knows_the_same_names() {
-        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-        assert_eq!(names, config::NATIVE_FILTERS);
-    }
-
-    #[test]
-    fn every_schema_describes_its_keys() {
-        for Kind { name, schema, .. } in KINDS {
-            let schema = schema();
-            let keys = schema["properties"].as_object().into_iter().flatten();
-            for (key, property) in keys {
-                assert!(property["description"].is_string(), "{name}: {key}");
-            }
-            assert_eq!(schema["additionalProperties"], false, "{name}");
-        }
-    }
-}
+mod tests;

@@ -305,7 +305,7 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
     use crate::filter::native::{Natives, Offer};
     use crate::filter::{Exchange, Filter, Step, Verdict};
 

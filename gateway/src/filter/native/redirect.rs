@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     fn location(config: serde_json::Value, host: &str, uri: &str) -> (u16, String) {
         let mut exchange = exchange("GET", uri, &[("host", host)]);

@@ -141,7 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::filter::native::scope::tests::{exchange, faults, filter};
+    use crate::filter::native::tests::{exchange, faults, filter};
 
     fn status(config: serde_json::Value, uri: &str, fields: &[(&str, &str)]) -> Option<u16> {
         match filter("request-limits", config).on_request(&mut exchange("POST", uri, fields)) {

@@ -105,46 +105,11 @@ fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::net::Ipv4Addr;
-    use std::rc::Rc;
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use super::*;
-    use crate::filter::native::{ConfigError, Natives, Offer};
-    use crate::filter::{Connection, Filter};
-    use crate::plugin::GuestTime;
-
-    /// An exchange that has just begun, for the tests of all native filters.
-    pub(in crate::filter::native) fn exchange(method: &str, uri: &str, fields: &[(&str, &str)]) -> Exchange {
-        let mut request = http::Request::builder().method(method).uri(uri);
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let connection = Connection::new("http".into(), Ipv4Addr::LOCALHOST.into(), "http");
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        Exchange::new(Rc::new(connection), head, Rc::new([]), GuestTime::new(Duration::from_secs(1)))
-    }
-
-    /// A filter on a route of its own, in a gateway that has nothing.
-    pub(in crate::filter::native) fn filter(name: &str, config: serde_json::Value) -> Arc<dyn Filter> {
-        let mut natives = Natives::new(Offer::default(), None);
-        natives.build(&"route".into(), name, &config).unwrap().unwrap_or_else(|error| panic!("{error:?}"))
-    }
-
-    /// The same for a config that is refused, and what is told then.
-    pub(in crate::filter::native) fn faults(name: &str, config: serde_json::Value) -> String {
-        match Natives::new(Offer::default(), None).build(&"route".into(), name, &config).unwrap() {
-            Ok(_) => panic!("{name} takes {config}"),
-            Err(ConfigError::Filter(words)) => words,
-            Err(ConfigError::Schema(faults)) => {
-                faults.into_iter().map(|fault| format!("{:?}: {}", fault.steps, fault.message)).collect()
-            }
-        }
-    }
+    use crate::filter::native::tests::exchange;
 
     fn key(parts: &[&str], exchange: &Exchange) -> Vec<u8> {
         let texts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();

@@ -141,7 +141,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::filter::native::scope::tests::exchange;
+    use crate::filter::native::tests::exchange;
 
     #[test]
     fn variables_are_filled_in_for_each_request() {
