@@ -18,7 +18,7 @@ const WORDS: &[(&str, &str)] = &[("backend", "upstream"), ("middleware", "filter
 
 /// Files that may use such a word, and whose word it is.
 const FOREIGN_WORDS: &[(&str, &str, &str)] =
-    &[("gateway/src/resource/limiter.rs", "middleware", "governor's, for what sees each of its decisions")];
+    &[("gateway/src/resource/limiter/mod.rs", "middleware", "governor's, for what sees each of its decisions")];
 
 /// Folders of one machine, spelt so that this file does not find itself.
 const MACHINE_PATHS: &[&str] = &[concat!("/ro", "ot/"), concat!("/ho", "me/")];

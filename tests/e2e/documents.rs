@@ -83,6 +83,28 @@ async fn the_commands_that_documents_show_are_understood() {
     assert!(shown >= 10, "the documents show commands");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_filters_that_documents_show_are_valid() {
+    let page = fs::read_to_string(root().join("gateway/docs/filters.md")).expect("a document is text");
+    let people = root().join("tests/e2e/people.htpasswd").display().to_string();
+    let around = "version: 1\nlisteners: [{ name: http, address: 127.0.0.1:0 }]\n";
+    let named =
+        format!("secrets: {{ people: {{ file: '{people}' }} }}\nlimiters: {{ per-user: {{ rate: 100/1m }} }}\n");
+    let mut shown = 0;
+    for block in blocks(&page, "yaml") {
+        let config = if block.starts_with("- use:") {
+            let list: String = block.lines().map(|line| format!("      {line}\n")).collect();
+            format!("{around}{named}routes:\n  - name: all\n    respond: {{}}\n    filters:\n{list}")
+        } else {
+            format!("{around}routes: [{{ name: all, respond: {{}} }}]\n{block}")
+        };
+        let output = GATEWAY.on("validate", &config, &[]).await;
+        assert_eq!(output.code, 0, "{config}\n{}", output.stderr);
+        shown += 1;
+    }
+    assert!(shown >= 12, "each filter is shown");
+}
+
 /// The words of a command, as a shell without variables sees them.
 fn words(command: &str) -> impl Iterator<Item = &str> {
     command.split('"').enumerate().flat_map(|(place, part)| {

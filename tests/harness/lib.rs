@@ -32,6 +32,7 @@ mod author;
 mod guests;
 mod handmade;
 mod redis;
+mod relay;
 
 pub use admin::{Admin, Events};
 pub use author::Workplace;
@@ -45,6 +46,7 @@ pub use http2::{Frames, Http2, Http2Response};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
 pub use redis::Redis;
+pub use relay::{Fault, Relay};
 pub use tls::Tls;
 pub use transcript::{Transcript, blocks, transcripts};
 pub use upstream::{Exchange, Request, Upstream};

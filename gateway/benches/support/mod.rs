@@ -11,7 +11,8 @@ use std::time::Duration;
 use http::Request;
 use serde_json::{Value, json};
 use tokio::runtime::LocalRuntime;
-use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy, native};
+use witgate::filter::native::{Natives, Offer};
+use witgate::filter::{Chain, Connection, Exchange, Filter, PluginFilter, Policy};
 use witgate::outbound::Trust;
 use witgate::plugin::{
     Attachment, CompileLimits, Declaration, Digest, EngineOptions, Grants, GuestTime, Isolation, Lane, Limits, Pool,
@@ -99,8 +100,7 @@ impl Bench {
     /// So many native filters that add a header to request and response.
     pub fn native_chain(&self, count: usize) -> Chain {
         let config = json!({"request": {"add": {"x-bench-req": "1"}}, "response": {"add": {"x-bench-res": "1"}}});
-        let filter = native::build("headers", &config).expect("it exists").expect("it takes the config");
-        Chain::new(vec![filter; count])
+        Chain::new(vec![native("headers", &config); count])
     }
 
     /// So many plugins that do the same; their lane is the one of the returned list.
@@ -124,6 +124,12 @@ impl Bench {
         });
         assert_eq!(exchange.response.headers.len(), chain.names().count(), "every filter added one");
     }
+}
+
+/// A native filter of a route of its own.
+pub fn native(name: &str, config: &Value) -> Arc<dyn Filter> {
+    let filter = Natives::new(Offer::default(), None).build(&"bench".into(), name, config);
+    filter.expect("it exists").unwrap_or_else(|error| panic!("it takes the config: {error:?}"))
 }
 
 /// A config of `rewrite` that adds one header each way.

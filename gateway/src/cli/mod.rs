@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
 use crate::control::AdminError;
+use crate::filter::native;
 use crate::gateway::GatewayError;
 use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::telemetry::{self, LogFormat};
@@ -115,7 +116,9 @@ pub fn main() -> ExitCode {
         Command::Drain(reach) => operate::drain(&reach, format),
         Command::CompileComponent { limits } => compile_child(&limits),
         Command::Schema => {
-            print(&format!("{:#}", config::schema()));
+            let mut schema = config::schema();
+            native::describe_in(&mut schema);
+            print(&format!("{schema:#}"));
             ExitCode::SUCCESS
         }
         Command::Validate { config } => validate::validate(&config, format),

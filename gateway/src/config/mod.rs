@@ -21,7 +21,7 @@ mod variables;
 mod typed;
 
 mod raw;
-mod scalar;
+pub mod scalar;
 
 mod form;
 
@@ -46,6 +46,6 @@ pub use self::fault::{FAULTS_MAX, Fault, Faults, Spot};
 pub use self::load::{FILE_BYTES_MAX, Loaded, load, load_text, quick};
 pub use self::model::Config;
 pub use self::path::At;
-pub use self::schema::schema;
+pub use self::schema::{schema, schema_of};
 pub(crate) use self::suggest::{did_you_mean, nearest};
 pub use self::table::{TableEntries, TableError, load_table};

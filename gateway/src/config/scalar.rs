@@ -1,6 +1,6 @@
 //! Values that a scalar of the file stands for: numbers, durations, sizes, rates, shares, `auto`, `never`.
 //!
-//! Each knows its own text and its place in the JSON Schema. Whether a value is allowed where it stands is for `check` to say.
+//! The options of native filters are written in them too. Each knows its own text and its place in the JSON Schema. Whether a value is allowed where it stands is for `check` to say.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,35 +13,35 @@ use super::model::{self, ByteSize};
 
 /// A whole number. It may be quoted, because that is how `${env:VAR}` yields one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Whole(pub(super) i64);
+pub struct Whole(pub i64);
 
 /// `250ms`, `10s`, `5m`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
+pub struct Span(pub Duration);
 
 /// `512B`, `64KiB`, `10MiB`, `2GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) ByteSize);
+pub struct Size(pub ByteSize);
 
 /// `100/1m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate(pub(super) model::Rate);
+pub struct Rate(pub model::Rate);
 
 /// `5%`, `0.5%`: in percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Share(pub(super) f64);
+pub struct Share(pub f64);
 
 /// `2`, `1.5`: how many times something else.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Factor(pub(super) f64);
+pub struct Factor(pub f64);
 
 /// `auto`, which is `None`, or a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AutoOrWhole(pub(super) Option<Whole>);
+pub struct AutoOrWhole(pub Option<Whole>);
 
 /// `never`, which is `None`, or a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SpanOrNever(pub(super) Option<Span>);
+pub struct SpanOrNever(pub Option<Span>);
 
 /// A value that has a text, and perhaps a number that stands for it.
 trait Scalar: Sized {

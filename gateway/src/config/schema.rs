@@ -1,5 +1,6 @@
 //! The JSON Schema of the YAML, made from the types that read it.
 
+use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::raw::RawConfig;
@@ -9,7 +10,12 @@ use super::raw::RawConfig;
 /// It says what an editor can check and complete; what must hold between values (names that exist, limits that make sense) only loading
 /// can tell.
 pub fn schema() -> Value {
-    let mut schema = schemars::schema_for!(RawConfig).to_value();
+    schema_of::<RawConfig>()
+}
+
+/// JSON Schema of a type, in which `Option` means that a key may be left out and never that it may be null.
+pub fn schema_of<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
     remove_null(&mut schema);
     schema
 }

@@ -1,5 +1,6 @@
 //! A request and its response while they pass the chain: what filters read and change.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::problem;
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
-use crate::message::Body;
+use crate::message::{Body, problem};
 use crate::plugin::{GuestTime, Lane, Parked};
 
 /// One request with its response.
@@ -57,6 +58,8 @@ pub struct Exchange {
     pub(super) shadow_kept: Vec<(usize, Kept)>,
     /// There once a filter watches the request's body.
     report: Option<BodyReport>,
+    /// What request hooks of native filters left for their response hooks, by the filters' positions.
+    stashed: SmallVec<[(usize, Box<dyn Any>); 2]>,
 }
 
 /// Everything of a request that a filter may change.
@@ -110,6 +113,8 @@ pub enum Forwarding {
     Route,
     /// To this one of the route's upstreams.
     Upstream(Box<str>),
+    /// To the upstream at this place in the snapshot, which need not be one of the route's.
+    Place(usize),
 }
 
 /// Status and fields of a response, and who made it.
@@ -139,6 +144,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// An error by a filter, as problem details.
+    pub fn problem(status: StatusCode, detail: &str, request_id: &HeaderValue) -> Self {
+        let (headers, body) = problem(status, detail, request_id);
+        Self { status, headers, body }
+    }
+
     /// Puts the reply in the place of the response.
     pub fn install(mut self, exchange: &mut Exchange, origin: Origin) {
         if origin == Origin::Filter {
@@ -179,6 +190,7 @@ impl Exchange {
             held: Vec::new(),
             shadow_kept: Vec::new(),
             report: None,
+            stashed: SmallVec::new(),
         }
     }
 
@@ -203,6 +215,25 @@ impl Exchange {
         let position = self.position;
         self.kept.retain(|(at, _)| *at != position);
         self.kept.push((position, bytes));
+    }
+
+    /// Keeps what the running filter's request hook knows for its response hook.
+    pub(super) fn stash(&mut self, what: impl Any) {
+        self.stashed.push((self.position, Box::new(what)));
+    }
+
+    /// What the request hook stashed, if it is of this type.
+    pub(super) fn unstash<T: Any>(&mut self) -> Option<Box<T>> {
+        let position = self.position;
+        let at = self.stashed.iter().position(|(at, what)| *at == position && what.is::<T>())?;
+        self.stashed.swap_remove(at).1.downcast().ok()
+    }
+
+    /// One of `places`, a power of two: requests of different workers seldom get the same.
+    pub(super) fn spread(&self, places: usize) -> usize {
+        // Workers do not share connections, and memory that is taken by one thread lies together.
+        let address = Rc::as_ptr(&self.connection).addr() >> 6;
+        (address ^ (address >> 14)) & (places - 1)
     }
 
     pub(super) fn kept(&self) -> Option<&[u8]> {

@@ -29,6 +29,12 @@ pub trait Filter: Send + Sync {
     /// The name it is used by in the configuration.
     fn name(&self) -> &str;
 
+    /// Whether it stands before all filters that do not say so, wherever the configuration lists it: it has the first word on
+    /// requests and the last on responses.
+    fn goes_first(&self) -> bool {
+        false
+    }
+
     /// Runs once a request, before the upstream is chosen, in the chain's order. The default passes the request on.
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
         let _ = exchange;

@@ -5,6 +5,7 @@
 //! admin      the servers that operators use
 //! commit     a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
 //! swap       one plugin's version takes another's place, at once or by degrees
+//! flips      circuits that open and close
 //! trials     what becomes of versions on trial
 //! watch      plugins whose files are watched
 //! operator   all of it, as the admin API asks for it
@@ -12,6 +13,7 @@
 
 mod admin;
 mod commit;
+mod flips;
 mod operator;
 mod swap;
 mod trials;
@@ -171,6 +173,7 @@ impl Gateway {
         gateway.serve_operators().await?;
         tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
         watch::start(&gateway.0);
+        flips::start(&gateway.0);
         Ok(gateway)
     }
 

@@ -7,11 +7,14 @@ use tokio::sync::broadcast;
 
 use super::{Gateway, Shared};
 use crate::control::{Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport};
+use crate::filter::native::{Circuit, CircuitState, Counted};
 use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
 use crate::plugin::{Hook, Version};
 use crate::resource::KeySet;
 use crate::snapshot::{Plugin, Target};
-use crate::telemetry::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
+use crate::telemetry::{
+    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, PluginSamples, VersionSample,
+};
 
 impl Operator for Gateway {
     fn status(&self) -> Status {
@@ -117,6 +120,8 @@ impl Operator for Gateway {
                 .map(|plugin| (plugin.name.to_string(), overridden(&plugin.name)))
                 .collect(),
             key_sets: snapshot.resources.key_sets.values().map(|set| key_set_sample(set)).collect(),
+            circuits: snapshot.states.circuits().map(circuit_sample).collect(),
+            limits: snapshot.states.counted().map(limit_sample).collect(),
             ..self.0.guest_samples()
         };
         drop(told);
@@ -126,6 +131,19 @@ impl Operator for Gateway {
     fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
     }
+}
+
+fn circuit_sample(circuit: &Circuit) -> CircuitSample {
+    let state = circuit.state();
+    CircuitSample {
+        route: circuit.route.to_string(),
+        states: CircuitState::ALL.map(|known| (known.name(), known == state)),
+        refused: circuit.refused(),
+    }
+}
+
+fn limit_sample(counted: Counted) -> LimitSample {
+    LimitSample { route: counted.route.to_string(), decisions: counted.decisions }
 }
 
 fn key_set_sample(set: &KeySet) -> KeySetSample {

@@ -24,6 +24,7 @@ wasmtime::component::bindgen!({
         "witgate:plugin/kv.[method]store.compare-and-set": async | trappable,
         "witgate:plugin/http.send": async | trappable,
         "witgate:plugin/jwt.[method]verifier.verify": async | trappable,
+        "witgate:plugin/rate-limit.[method]limiter.take": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -23,6 +23,7 @@ pub(super) async fn forward(generation: &Generation, route: &Route, exchange: &m
     let upstreams = &generation.snapshot.upstreams;
     let place = match &exchange.forwarding {
         Forwarding::Route => places[turns.next().ok_or(ProxyError::NoEndpoint)?],
+        Forwarding::Place(place) => *place,
         Forwarding::Upstream(name) => {
             let named = places.iter().copied().find(|place| *upstreams[*place].name == **name);
             named.ok_or_else(|| ProxyError::NotOfThisRoute { upstream: name.to_string() })?

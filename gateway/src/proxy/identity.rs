@@ -9,6 +9,7 @@ use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::filter::{Connection, Exchange};
+use crate::message::X_REQUEST_ID;
 use crate::snapshot::Listener;
 
 /// Finds out the client and the id, and writes the fields that tell them to the upstream.
@@ -110,7 +111,6 @@ fn append(chain: &str, last: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("{chain}, {last}")).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

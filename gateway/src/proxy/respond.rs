@@ -1,14 +1,11 @@
 //! The only place that turns an error into a status: what the client is told, and what the log is told.
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
-use serde_json::json;
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
-use super::identity::X_REQUEST_ID;
 use crate::filter::{FilterError, Reply};
 use crate::message::path::PathError;
-use crate::message::{BodyError, BodyFault, CollectError};
+use crate::message::{BodyError, BodyFault, CollectError, problem};
 use crate::plugin::Failure;
 use crate::upstream::SendError;
 
@@ -49,13 +46,11 @@ impl ProxyError {
     /// The answer to the client, and a line in the log when the fault was not the client's.
     pub fn reply(&self, request_id: &HeaderValue) -> Reply {
         let told = self.told();
-        let id = request_id.to_str().unwrap_or_default();
         if told.status.is_server_error() {
+            let id = request_id.to_str().unwrap_or_default();
             tracing::warn!(request_id = id, status = told.status.as_u16(), error = %self, "request failed");
         }
-        let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let (mut headers, body) = problem(told.status, &told.detail, request_id);
         if let Some(error) = told.proxy_status {
             let value = format!("witgate; error={error}");
             headers.insert(PROXY_STATUS, HeaderValue::from_str(&value).expect("error types are tokens"));
@@ -63,8 +58,7 @@ impl ProxyError {
         if told.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        headers.insert(X_REQUEST_ID, request_id.clone());
-        Reply { status: told.status, headers, body: problem(told.status, &told.detail, id) }
+        Reply { status: told.status, headers, body }
     }
 
     fn told(&self) -> Told {
@@ -154,19 +148,6 @@ fn beyond(status: StatusCode, proxy_status: &'static str) -> Told {
         _ => "the upstream gave no usable response",
     };
     Told { status, detail: detail.to_owned(), proxy_status: Some(proxy_status) }
-}
-
-/// Problem details, RFC 9457.
-fn problem(status: StatusCode, detail: &str, request_id: &str) -> Bytes {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({
-        "type": "about:blank",
-        "title": title,
-        "status": status.as_u16(),
-        "detail": detail,
-        "request_id": request_id,
-    });
-    Bytes::from(body.to_string())
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -1,11 +1,13 @@
 //! The request path, top to bottom.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -70,13 +72,14 @@ fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connectio
 
 /// The route's place in the snapshot.
 fn find_route(generation: &Generation, listener: u16, exchange: &mut Exchange) -> Option<usize> {
+    let method = wanted_method(exchange).into_owned();
     let (place, params) = {
         let found = generation.snapshot.router.find(&router::Request {
             listener,
             host: host_of(exchange.authority()),
             path: exchange.uri.path(),
             query: exchange.uri.query(),
-            method: &exchange.method,
+            method: &method,
             headers: &exchange.headers,
         })?;
         // They borrow from the path, which filters may change.
@@ -85,6 +88,18 @@ fn find_route(generation: &Generation, listener: u16, exchange: &mut Exchange) -
     exchange.params = params;
     exchange.route = generation.snapshot.routes[place].name.clone();
     Some(place)
+}
+
+/// A CORS preflight asks about another request, and goes where that would (WHATWG Fetch, §4.8).
+fn wanted_method(exchange: &Exchange) -> Cow<'_, Method> {
+    if exchange.method == Method::OPTIONS
+        && exchange.headers.contains_key(ORIGIN)
+        && let Some(wanted) = exchange.headers.get(ACCESS_CONTROL_REQUEST_METHOD)
+        && let Ok(wanted) = Method::from_bytes(wanted.as_bytes())
+    {
+        return Cow::Owned(wanted);
+    }
+    Cow::Borrowed(&exchange.method)
 }
 
 /// The chain down, the upstream or the route's own answer, the chain up.

@@ -13,7 +13,7 @@ mod key_set;
 pub use key_set::{
     Algorithm, KeySet, KeySetError, KeySetSource, KeySetStatus, Refusal, Rules, RulesError, SecretAlgorithm, Verifier,
 };
-pub use limiter::{Decision, Limiter, LimiterError, LimiterOptions};
+pub use limiter::{Decision, Limiter, LimiterError, LimiterOptions, OnStoreError, Sharing};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use store::{KEY_BYTES_MAX, OpenStore, Store, StoreError, StoreFault, StoreOptions, VALUE_BYTES_MAX};
 pub use table::Table;

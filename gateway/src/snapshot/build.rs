@@ -9,6 +9,7 @@ use super::resources::Resources;
 use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
+use crate::filter::native::{Natives, Offer};
 use crate::plugin::Runtime;
 use crate::upstream::{Balancer, Endpoint, Timeouts, Upstream};
 
@@ -37,7 +38,15 @@ pub async fn build(
         Resources::open(config, previous.map(|previous| &*previous.resources), runtime.trust(), &mut faults).await;
     let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(choices, &mut faults).await;
-    let routes = routes::routes(config, &mut plugins, &mut faults);
+    let offer = Offer {
+        limiters: resources.limiters.clone(),
+        secrets: resources.secrets.clone(),
+        upstreams: config.upstreams.keys().cloned().zip(0..).collect(),
+        trust: runtime.trust().clone(),
+    };
+    let mut natives = Natives::new(offer, previous.map(|previous| previous.states.clone()));
+    let routes = routes::routes(config, &mut plugins, &mut natives, &mut faults);
+    let states = Arc::new(natives.finish());
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));
     };
@@ -52,6 +61,7 @@ pub async fn build(
         owned_headers: owned_headers(&plugins),
         plugins,
         request_deadline: config.runtime.request_deadline,
+        states,
     })
 }
 

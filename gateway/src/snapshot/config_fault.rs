@@ -1,4 +1,5 @@
-//! What is wrong with the config of an attachment, with its place in there: as the plugin's schema tells it, or the plugin.
+//! What is wrong with the config of an attachment, with its place in there: as the schema of the plugin or native filter tells it, or
+//! the filter itself.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub struct ConfigFault {
 }
 
 impl ConfigFault {
-    /// What the schema of the plugin does not take.
+    /// What the schema does not take.
     pub(super) fn by_schema(fault: SchemaFault) -> Self {
         let SchemaFault { steps, is_key, message, written, known, description } = fault;
         let suggested =
@@ -30,8 +31,8 @@ impl ConfigFault {
         Self { steps, is_key, text, help: suggested.or(description) }
     }
 
-    /// What the plugin says itself: `PATH: MESSAGE`, as the SDK writes it, or any other words.
-    pub(super) fn by_plugin(words: String, config: &Value) -> Self {
+    /// What the filter says itself: `PATH: MESSAGE`, as the SDK and native filters write it, or any other words.
+    pub(super) fn by_filter(words: String, config: &Value) -> Self {
         let steps = located(&words, config);
         Self { is_key: words.contains("unknown field `"), steps, text: words, help: None }
     }
@@ -120,10 +121,10 @@ mod tests {
             ("no: such key", ""),
             ("", ""),
         ] {
-            assert_eq!(path(&ConfigFault::by_plugin(words.to_owned(), &config).steps), place, "{words}");
+            assert_eq!(path(&ConfigFault::by_filter(words.to_owned(), &config).steps), place, "{words}");
         }
         let fault =
-            ConfigFault::by_plugin("a.b.c: is wrong".to_owned(), &config).place("routes[0].filters[1]", String::new());
+            ConfigFault::by_filter("a.b.c: is wrong".to_owned(), &config).place("routes[0].filters[1]", String::new());
         assert_eq!(fault.path, r#"routes[0].filters[1].config["a.b"].c"#);
     }
 

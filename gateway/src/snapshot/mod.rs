@@ -28,6 +28,7 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
 use crate::router::Router;
 use crate::upstream::{Upstream, Weighted};
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub owned_headers: Vec<HeaderName>,
     /// Guest CPU time of one request, over all its plugins.
     pub request_deadline: Duration,
+    /// What native filters know beyond this snapshot.
+    pub states: Arc<States>,
 }
 
 impl Snapshot {

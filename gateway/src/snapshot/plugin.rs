@@ -194,7 +194,7 @@ fn refusal(plugin: &Arc<str>, wanted: &Use, failure: SetupFailure) -> Refusal {
     match failure {
         SetupFailure::Start(failure) => Refusal::Start { at: declared(&plugin), plugin, failure },
         SetupFailure::Configure(Failure::Configure(words)) => {
-            refused(&plugin, wanted, ConfigFault::by_plugin(words, &wanted.value()))
+            refused(&plugin, wanted, ConfigFault::by_filter(words, &wanted.value()))
         }
         SetupFailure::Configure(failure) => Refusal::Configure { plugin, route, at, failure },
     }

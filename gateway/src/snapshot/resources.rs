@@ -15,7 +15,8 @@ use crate::config::{At, Fault};
 use crate::outbound::{Reach, Trust};
 use crate::plugin::{Grants, HttpGrant, Named, SecretGrant};
 use crate::resource::{
-    KeySet, KeySetSource, Limiter, LimiterOptions, Secret, SecretAlgorithm, SecretSource, Store, StoreOptions, Table,
+    KeySet, KeySetSource, Limiter, LimiterError, LimiterOptions, OnStoreError, Secret, SecretAlgorithm, SecretSource,
+    Sharing, Store, StoreOptions, Table,
 };
 
 /// Everything that plugins can be granted, by name.
@@ -34,12 +35,13 @@ impl Resources {
         let none = Self::default();
         let old = previous.unwrap_or(&none);
         let secrets = each("secrets", &config.secrets, &old.secrets, secret, faults);
+        let stores = each("stores", &config.stores, &old.stores, store, faults);
         Self {
             key_sets: key_sets(&config.key_sets, &old.key_sets, &secrets, trust, faults).await,
             secrets,
             tables: each("tables", &config.tables, &old.tables, table, faults),
-            stores: each("stores", &config.stores, &old.stores, store, faults),
-            limiters: each("limiters", &config.limiters, &old.limiters, limiter, faults),
+            limiters: limiters(&config.limiters, &old.limiters, &stores, faults),
+            stores,
         }
     }
 
@@ -170,15 +172,52 @@ fn store(name: &str, raw: &config::Store, old: Option<&Arc<Store>>) -> Result<Ar
     }
 }
 
-fn limiter(name: &str, raw: &config::Limiter, old: Option<&Arc<Limiter>>) -> Result<Arc<Limiter>, Unopened> {
-    let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-    let options =
-        LimiterOptions { units: at_least_one(raw.rate.count), period: raw.rate.per, burst: at_least_one(raw.burst) };
-    match old {
-        Some(old) if old.options == options => Ok(old.clone()),
-        _ => {
-            Limiter::new(name.into(), options).map(Arc::new).map_err(|error| ("rate", unopened("limiter", name, error)))
+/// Limiters may have a store, which is open by then.
+fn limiters(
+    raw: &BTreeMap<String, config::Limiter>,
+    old: &Named<Limiter>,
+    stores: &Named<Store>,
+    faults: &mut Vec<Fault>,
+) -> Named<Limiter> {
+    let mut opened = Named::new();
+    for (name, raw) in raw {
+        match limiter(name, raw, old.get(name.as_str()), stores) {
+            Ok(limiter) => drop(opened.insert(name.as_str().into(), limiter)),
+            Err(error) => {
+                let words = unopened("limiter", name, error);
+                faults.push(Fault::value(At::ROOT.key("limiters").key(name).key("rate"), words));
+            }
         }
+    }
+    opened
+}
+
+fn limiter(
+    name: &str,
+    raw: &config::Limiter,
+    old: Option<&Arc<Limiter>>,
+    stores: &Named<Store>,
+) -> Result<Arc<Limiter>, LimiterError> {
+    let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    let options = LimiterOptions {
+        units: at_least_one(raw.rate.count),
+        period: raw.rate.per,
+        burst: at_least_one(raw.burst),
+        keys_max: raw.keys,
+    };
+    let store = raw.store.as_deref().and_then(|store| stores.get(store)).filter(|store| store.is_remote());
+    let sharing = store.map(|store| Sharing {
+        store: store.clone(),
+        on_error: match raw.on_store_error {
+            config::OnStoreError::Local => OnStoreError::Local,
+            config::OnStoreError::Open => OnStoreError::Open,
+            config::OnStoreError::Closed => OnStoreError::Closed,
+        },
+    });
+    match (old, sharing) {
+        (Some(old), sharing) if old.options == options && old.sharing() == sharing.as_ref() => Ok(old.clone()),
+        (_, Some(sharing)) => Limiter::shared(name.into(), options, sharing).map(Arc::new),
+        (_, None) => Limiter::new(name.into(), options).map(Arc::new),
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use super::config_fault::ConfigFault;
 use super::plugins::Plugins;
 use super::{Route, Target};
 use crate::config::model::{self as config, Config, FieldMatch, FilterUse, PathMatch};
 use crate::config::{At, Fault};
-use crate::filter::{Chain, Filter, Reply, native};
+use crate::filter::native::{ConfigError, Natives};
+use crate::filter::{Chain, Filter, Reply};
 use crate::router::{FieldSpec, PathSpec, RouteField, RouteSpec, Router};
 use crate::upstream::Weighted;
 
@@ -40,17 +42,24 @@ pub(super) fn router(config: &Config, faults: &mut Vec<Fault>) -> Option<Router>
 }
 
 /// The routes in the file's order; those with faults are left out, the faults noted.
-pub(super) fn routes(config: &Config, plugins: &mut Plugins<'_>, faults: &mut Vec<Fault>) -> Vec<Route> {
+pub(super) fn routes(
+    config: &Config,
+    plugins: &mut Plugins<'_>,
+    natives: &mut Natives,
+    faults: &mut Vec<Fault>,
+) -> Vec<Route> {
     // The snapshot's upstreams stand in the map's order.
     let places = config.upstreams.keys().map(String::as_str).zip(0..).collect();
     let mut routes = Vec::with_capacity(config.routes.len());
     for (index, raw) in config.routes.iter().enumerate() {
         let mut filters = Vec::new();
-        let mut build = Build { config, plugins, faults, route: raw, filters: &mut filters };
+        let name: Arc<str> = raw.name.as_str().into();
+        let mut build = Build { config, plugins, natives, faults, route: raw, name: &name, filters: &mut filters };
         build.list(&config.defaults.filters, &At::ROOT.key("defaults").key("filters"), true);
         build.list(&raw.filters, &At::ROOT.key("routes").item(index).key("filters"), false);
+        filters.sort_by_key(|filter| !filter.goes_first());
         routes.push(Route {
-            name: raw.name.as_str().into(),
+            name,
             chain: Chain::new(filters),
             target: target(&places, &raw.target),
             timeout: raw.timeout.unwrap_or(config.defaults.timeout),
@@ -63,8 +72,10 @@ pub(super) fn routes(config: &Config, plugins: &mut Plugins<'_>, faults: &mut Ve
 struct Build<'b, 'p> {
     config: &'b Config,
     plugins: &'b mut Plugins<'p>,
+    natives: &'b mut Natives,
     faults: &'b mut Vec<Fault>,
     route: &'b config::Route,
+    name: &'b Arc<str>,
     filters: &'b mut Vec<Arc<dyn Filter>>,
 }
 
@@ -102,13 +113,20 @@ impl Build<'_, '_> {
         on_error: config::OnError,
         at: &At<'_>,
     ) -> Option<Arc<dyn Filter>> {
-        match native::build(name, config) {
+        match self.natives.build(self.name, name, config) {
             Some(Ok(filter)) => Some(filter),
-            Some(Err(message)) => {
-                let at = at.key("config");
-                let fault = Fault::value(at, format!("filter `{name}` refuses its config: {message}"));
-                if !self.faults.contains(&fault) {
-                    self.faults.push(fault);
+            Some(Err(error)) => {
+                let refused = match error {
+                    ConfigError::Schema(faults) => faults.into_iter().map(ConfigFault::by_schema).collect(),
+                    ConfigError::Filter(words) => vec![ConfigFault::by_filter(words, config)],
+                };
+                for refused in refused {
+                    let fault =
+                        refused.place(&at.to_string(), format!("filter `{name}` refuses its config: {refused}"));
+                    // A chain has its faults once, however many routes use it.
+                    if !self.faults.contains(&fault) {
+                        self.faults.push(fault);
+                    }
                 }
                 None
             }

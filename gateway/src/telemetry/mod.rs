@@ -4,4 +4,7 @@ mod log;
 mod metrics;
 
 pub use log::{LogFormat, init};
-pub use metrics::{GuestSample, HookSample, KeySetSample, METRICS_TYPE, Metrics, PluginSamples, VersionSample};
+pub use metrics::{
+    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, METRICS_TYPE, Metrics, PluginSamples,
+    VersionSample,
+};

@@ -37,7 +37,19 @@ use super::scalar::{AutoOrWhole, Size, Span, Whole};
 use super::suggest::{did_you_mean, nearest};
 
 /// Names of the filters that are part of the gateway; no plugin may have one of them.
-pub const NATIVE_FILTERS: [&str; 1] = ["headers"];
+pub const NATIVE_FILTERS: [&str; 11] = [
+    "basic-auth",
+    "circuit-breaker",
+    "compress",
+    "cors",
+    "forward-auth",
+    "headers",
+    "ip-access",
+    "rate-limit",
+    "redirect",
+    "request-limits",
+    "timeout",
+];
 
 /// Threads beyond which `workers` is taken for a mistake.
 const WORKERS_MAX: u64 = 1024;
@@ -60,7 +72,7 @@ pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (C
         key_sets: check.key_sets(&at.key("key_sets"), raw.key_sets.as_ref()),
         tables: check.tables(&at.key("tables"), raw.tables.as_ref()),
         stores: check.stores(&at.key("stores"), raw.stores.as_ref()),
-        limiters: check.limiters(&at.key("limiters"), raw.limiters.as_ref(), raw.stores.as_ref()),
+        limiters: check.limiters(&at.key("limiters"), raw.limiters.as_ref()),
         listeners: check.listeners(&at, raw.listeners.as_ref()),
         plugins: check.plugins(&at.key("plugins"), raw.plugins.as_ref()),
         upstreams: check.upstreams(&at.key("upstreams"), raw.upstreams.as_ref()),

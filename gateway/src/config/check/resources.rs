@@ -112,35 +112,22 @@ impl Check<'_> {
         None
     }
 
-    pub(super) fn limiters(
-        &mut self,
-        at: &At<'_>,
-        raw: Option<&Entries<RawLimiter>>,
-        stores: Option<&Entries<RawStore>>,
-    ) -> BTreeMap<String, Limiter> {
+    pub(super) fn limiters(&mut self, at: &At<'_>, raw: Option<&Entries<RawLimiter>>) -> BTreeMap<String, Limiter> {
         self.named(at, raw, |check, at, raw| {
             let rate = check.required(at, "rate", raw.rate.as_ref()).map(|rate| check.rate(&at.key("rate"), rate.0));
             let burst = rate.map_or(1, |rate| rate.count);
             let burst = check.whole(&at.key("burst"), raw.burst, burst, 1..=u64::from(u32::MAX));
             if let Some(name) = &raw.store {
-                check.limiter_store(&at.key("store"), name, stores);
+                check.reference(&at.key("store"), Kind::Store, name);
             }
             let on_store_error = raw.on_store_error.as_deref().and_then(|word| {
                 use OnStoreError::{Closed, Local, Open};
                 check.word(&at.key("on_store_error"), word, &[("local", Local), ("open", Open), ("closed", Closed)])
             });
             let on_store_error = on_store_error.unwrap_or_default();
-            Some(Limiter { rate: rate?, burst, store: raw.store.clone(), on_store_error })
+            let keys = check.whole(&at.key("keys"), raw.keys, Limiter::KEYS, 1..=Limiter::KEYS_MAX);
+            Some(Limiter { rate: rate?, burst, store: raw.store.clone(), on_store_error, keys })
         })
-    }
-
-    fn limiter_store(&mut self, at: &At<'_>, name: &str, stores: Option<&Entries<RawStore>>) {
-        self.reference(at, Kind::Store, name);
-        let store = stores.and_then(|stores| stores.get(name)).and_then(Option::as_ref);
-        if store.is_some_and(|store| store.redis.is_some()) {
-            let fault = Fault::value(at, format!("a limiter on the Redis store `{name}` is not supported yet"));
-            self.fault(fault.help("remove `store`: each gateway then counts for itself"));
-        }
     }
 
     /// A rate that lets something pass.

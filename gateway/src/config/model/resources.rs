@@ -78,10 +78,19 @@ pub struct Limiter {
     pub rate: Rate,
     /// Capacity of the bucket, 1 or more; the count of `rate` where the file gives none.
     pub burst: u32,
-    /// The name of a store in memory; `None` keeps the buckets apart from every store.
+    /// The name of a store: one on a server is shared with other gateways; in memory, as without one, this process counts for itself.
     pub store: Option<String>,
     /// What is decided while the store cannot be reached.
     pub on_store_error: OnStoreError,
+    /// Keys that have a bucket of their own at a time.
+    pub keys: usize,
+}
+
+impl Limiter {
+    /// `keys`, where the file gives none.
+    pub const KEYS: usize = 100_000;
+    /// Memory for more is taken for a mistake.
+    pub const KEYS_MAX: u64 = 100_000_000;
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

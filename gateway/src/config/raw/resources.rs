@@ -71,4 +71,6 @@ pub(in crate::config) struct RawLimiter {
     /// What is decided while the store cannot be reached. Default: local.
     #[schemars(extend("enum" = ["local", "open", "closed"]))]
     pub(in crate::config) on_store_error: Option<String>,
+    /// Keys that have a bucket of their own at a time; beyond, new keys share one. Default: 100000.
+    pub(in crate::config) keys: Option<Whole>,
 }

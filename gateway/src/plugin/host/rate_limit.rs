@@ -18,14 +18,18 @@ impl rate_limit::HostLimiter for State {
         Ok(Ok(self.table.push(limiter.clone())?))
     }
 
-    fn take(
+    async fn take(
         &mut self,
         limiter: Resource<Arc<Limiter>>,
         key: String,
         cost: u32,
     ) -> wasmtime::Result<rate_limit::Decision> {
         self.host_call()?;
-        let decision = self.table.get(&limiter)?.take(key, cost);
+        let limiter = self.table.get(&limiter)?;
+        let decision = match limiter.try_take(key.as_bytes(), cost) {
+            Some(decision) => decision,
+            None => self.budget.host_wait(limiter.take(key.as_bytes(), cost)).await,
+        };
         Ok(rate_limit::Decision {
             allowed: decision.allowed,
             limit: decision.limit,

@@ -40,6 +40,15 @@ impl Schema {
         Ok(Self { value, validator })
     }
 
+    /// A schema of ours, made from types.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn of(value: Value) -> Self {
+        let validator = jsonschema::options().offline().build(&value);
+        Self { validator: validator.expect("types make valid schemas"), value }
+    }
+
     /// The schema as JSON.
     pub fn value(&self) -> &Value {
         &self.value

@@ -55,6 +55,32 @@ pub enum StoreError {
     Url(String),
 }
 
+/// What somebody wants of a bucket on a server.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::resource) struct LeaseTerms {
+    /// Time that one unit takes to come back.
+    pub(in crate::resource) interval: Duration,
+    /// The bucket's capacity in units.
+    pub(in crate::resource) burst: u32,
+    /// Fewer are of no use.
+    pub(in crate::resource) cost: u32,
+    /// More are not taken.
+    pub(in crate::resource) wanted: u32,
+    /// From an earlier lease, unspent.
+    pub(in crate::resource) returned: u32,
+}
+
+/// What was got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::resource) struct Leased {
+    /// 0, or between `cost` and `wanted`.
+    pub(in crate::resource) granted: u32,
+    /// Units that are left in the bucket.
+    pub(in crate::resource) left: u32,
+    /// Until `cost` units are there; zero when they were.
+    pub(in crate::resource) wait: Duration,
+}
+
 #[derive(Clone)]
 enum Place {
     Memory(Arc<Memory>),
@@ -81,6 +107,32 @@ impl Store {
             options: self.options.clone(),
             place: self.place.clone(),
             scratch: Some(Arc::new(Memory::new(SCRATCH_BYTES_MAX))),
+        }
+    }
+
+    /// Whether its values are on a server, which other gateways may use too.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Redis(_))
+    }
+
+    /// How long one operation may take.
+    pub(in crate::resource) fn timeout(&self) -> Duration {
+        match &self.options {
+            StoreOptions::Memory { .. } => Duration::ZERO,
+            StoreOptions::Redis { timeout, .. } => *timeout,
+        }
+    }
+
+    /// Takes units of a bucket that is kept on the server. A store in memory has no buckets: limiters have their own.
+    pub(in crate::resource) async fn lease(
+        &self,
+        prefix: &str,
+        key: &[u8],
+        terms: LeaseTerms,
+    ) -> Result<Leased, StoreFault> {
+        match &self.place {
+            Place::Memory(_) => Err(StoreFault::Unavailable),
+            Place::Redis(redis) => redis.connect().lease(prefix, key, terms).await,
         }
     }
 

@@ -13,7 +13,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
 use tokio::runtime::{self, Handle};
 
-use super::{StoreError, StoreFault};
+use super::{LeaseTerms, Leased, StoreError, StoreFault};
 
 /// The server, and how it is spoken to.
 pub(super) struct Redis {
@@ -22,18 +22,16 @@ pub(super) struct Redis {
     timeout: Duration,
     increment: Script,
     compare_and_set: Script,
+    lease: Script,
     /// What drives a connection is a task of the runtime it was made on, so each runtime has its own.
     connections: Mutex<HashMap<runtime::Id, ConnectionManager>>,
     /// Whether the last operation reached the server, so that the log tells changes alone.
     reachable: AtomicBool,
 }
 
-/// A connection of this thread's runtime, shared by its tasks.
+/// A connection of this thread's runtime, shared by its tasks. Operations that are under way at one time share the round trips.
 #[derive(Clone)]
-pub(super) struct Connection {
-    redis: Arc<Redis>,
-    manager: ConnectionManager,
-}
+pub(super) struct Connection(Arc<Redis>);
 
 impl Redis {
     pub(super) fn new(name: Arc<str>, url: &str, timeout: Duration) -> Result<Self, StoreError> {
@@ -45,12 +43,17 @@ impl Redis {
             timeout,
             increment: Script::new(INCREMENT),
             compare_and_set: Script::new(COMPARE_AND_SET),
+            lease: Script::new(LEASE),
             connections: Mutex::default(),
             reachable: AtomicBool::new(true),
         })
     }
 
     pub(super) fn connect(self: &Arc<Self>) -> Connection {
+        Connection(self.clone())
+    }
+
+    fn manager(&self) -> ConnectionManager {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let manager = connections.entry(Handle::current().id()).or_insert_with(|| {
             let config = ConnectionManagerConfig::new()
@@ -61,7 +64,12 @@ impl Redis {
             ConnectionManager::new_lazy_with_config(self.client.clone(), config)
                 .expect("only a subscription could make this fail")
         });
-        Connection { redis: self.clone(), manager: manager.clone() }
+        manager.clone()
+    }
+
+    /// Lets go of this runtime's connection: what does not answer may never do so again, and nobody would tell.
+    fn forget(&self) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&Handle::current().id());
     }
 
     fn key(&self, key: &str) -> String {
@@ -82,13 +90,13 @@ impl Redis {
 
 impl Connection {
     pub(super) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreFault> {
-        let value: Option<Vec<u8>> = self.command(redis::cmd("GET").arg(self.redis.key(key))).await?;
+        let value: Option<Vec<u8>> = self.command(redis::cmd("GET").arg(self.0.key(key))).await?;
         Ok(value.map(Bytes::from))
     }
 
     pub(super) async fn set(&self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), StoreFault> {
         let mut command = redis::cmd("SET");
-        command.arg(self.redis.key(key)).arg(value);
+        command.arg(self.0.key(key)).arg(value);
         if let Some(ttl) = ttl {
             command.arg("PX").arg(milliseconds(ttl));
         }
@@ -96,12 +104,12 @@ impl Connection {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<bool, StoreFault> {
-        self.command(redis::cmd("DEL").arg(self.redis.key(key))).await
+        self.command(redis::cmd("DEL").arg(self.0.key(key))).await
     }
 
     pub(super) async fn increment(&self, key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, StoreFault> {
-        let mut script = self.redis.increment.prepare_invoke();
-        script.key(self.redis.key(key)).arg(by).arg(ttl.map_or(0, milliseconds));
+        let mut script = self.0.increment.prepare_invoke();
+        script.key(self.0.key(key)).arg(by).arg(ttl.map_or(0, milliseconds));
         self.script(&script).await
     }
 
@@ -112,10 +120,20 @@ impl Connection {
         value: &[u8],
         ttl: Option<Duration>,
     ) -> Result<bool, StoreFault> {
-        let mut script = self.redis.compare_and_set.prepare_invoke();
-        script.key(self.redis.key(key)).arg(expected.is_some()).arg(expected.unwrap_or_default());
+        let mut script = self.0.compare_and_set.prepare_invoke();
+        script.key(self.0.key(key)).arg(expected.is_some()).arg(expected.unwrap_or_default());
         script.arg(value).arg(ttl.map_or(0, milliseconds));
         self.script(&script).await
+    }
+
+    pub(super) async fn lease(&self, prefix: &str, key: &[u8], terms: LeaseTerms) -> Result<Leased, StoreFault> {
+        let mut script = self.0.lease.prepare_invoke();
+        script.key([self.0.key(prefix).as_bytes(), key].concat());
+        // Lua counts in floats of 53 bits, which hold microseconds and parts of them.
+        script.arg(terms.interval.as_secs_f64() * 1e6).arg(terms.burst).arg(terms.cost);
+        script.arg(terms.wanted).arg(terms.returned);
+        let (granted, left, wait): (u32, u32, u64) = self.script(&script).await?;
+        Ok(Leased { granted, left, wait: Duration::from_micros(wait) })
     }
 
     async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreFault> {
@@ -127,21 +145,23 @@ impl Connection {
     }
 
     async fn ask<T: FromRedisValue>(&self, question: Question<'_>) -> Result<T, StoreFault> {
-        let answer = tokio::time::timeout(self.redis.timeout, async {
-            match question.put(self.manager.clone()).await {
+        let answer = tokio::time::timeout(self.0.timeout, async {
+            let manager = self.0.manager();
+            match question.put(manager.clone()).await {
                 // The attempt to connect that was refused may lie back by hours, and nothing was sent: this one counts.
-                Err(error) if error.is_connection_refusal() => question.put(self.manager.clone()).await,
+                Err(error) if error.is_connection_refusal() => question.put(manager).await,
                 answer => answer,
             }
         });
         match answer.await {
             Ok(Ok(value)) => {
-                self.redis.report(None);
+                self.0.report(None);
                 Ok(value)
             }
             Ok(Err(error)) => Err(self.fault(&error)),
             Err(_) => {
-                self.redis.report(Some(&format!("no answer within {:?}", self.redis.timeout)));
+                self.0.forget();
+                self.0.report(Some(&format!("no answer within {:?}", self.0.timeout)));
                 Err(StoreFault::Unavailable)
             }
         }
@@ -149,6 +169,9 @@ impl Connection {
 
     fn fault(&self, error: &RedisError) -> StoreFault {
         let words = error.to_string();
+        if matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) {
+            self.0.forget();
+        }
         let fault = if matches!(error.kind(), ErrorKind::Io) {
             StoreFault::Unavailable
         } else if NOT_A_NUMBER.iter().any(|phrase| words.contains(phrase)) {
@@ -158,7 +181,7 @@ impl Connection {
         } else {
             StoreFault::Unavailable
         };
-        self.redis.report((fault == StoreFault::Unavailable).then_some(error as _));
+        self.0.report((fault == StoreFault::Unavailable).then_some(error as _));
         fault
     }
 }
@@ -203,6 +226,25 @@ const COMPARE_AND_SET: &str = "
         redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
     end
     return 1";
+
+/// GCRA: the key holds when the bucket is full again, in microseconds of the server's own clock, which all gateways share so.
+/// Answers units granted, units left, and microseconds until `cost` units are there.
+const LEASE: &str = "
+    local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+    local cost, wanted, returned = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+    local time = redis.call('TIME')
+    local now = time[1] * 1000000 + time[2]
+    local full_at = tonumber(redis.call('GET', KEYS[1]) or now) - returned * interval
+    if full_at < now then full_at = now end
+    local available = math.floor(burst - (full_at - now) / interval + 0.000001)
+    local granted = 0
+    if available >= cost then granted = math.min(available, wanted) end
+    full_at = full_at + granted * interval
+    if granted > 0 or returned > 0 then
+        redis.call('SET', KEYS[1], string.format('%.3f', full_at), 'PX', math.ceil((full_at - now) / 1000) + 1)
+    end
+    if granted > 0 then return { granted, available - granted, 0 } end
+    return { 0, math.max(available, 0), math.ceil(full_at - now - (burst - cost) * interval) }";
 
 /// What Redis says when INCRBY finds no number, or one too many.
 const NOT_A_NUMBER: [&str; 2] = ["value is not an integer or out of range", "increment or decrement would overflow"];

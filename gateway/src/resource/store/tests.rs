@@ -248,3 +248,26 @@ fn runtime() -> tokio::runtime::LocalRuntime {
 /// Long enough for any step on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 const REQUIRE: &str = "WITGATE_TEST_REQUIRE_SERVERS";
+
+#[tokio::test]
+async fn units_of_a_bucket_are_leased_given_back_and_come_again() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = server.store(Duration::from_secs(30));
+    ready(&store.open()).await;
+    let hour = Duration::from_secs(3600);
+    let lease = async |key: &[u8], interval, cost, wanted, returned| {
+        store.lease("l:", key, LeaseTerms { interval, burst: 10, cost, wanted, returned }).await.unwrap()
+    };
+    let got = |granted, left| Leased { granted, left, wait: Duration::ZERO };
+    assert_eq!(lease(b"k", hour, 1, 4, 0).await, got(4, 6));
+    assert_eq!(lease(b"k", hour, 1, 4, 0).await, got(4, 2));
+    let refused = lease(b"k", hour, 3, 4, 0).await;
+    assert_eq!((refused.granted, refused.left), (0, 2), "not fewer than are of use");
+    assert!(refused.wait <= hour && refused.wait > hour / 2, "{refused:?}");
+    assert_eq!(lease(b"k", hour, 1, 4, 0).await, got(2, 0), "what is left is less than what is wanted");
+    assert_eq!(lease(b"k", hour, 1, 1, 3).await, got(1, 2), "what was given back can be had again");
+    assert_eq!(lease(b"\0\xff", hour, 10, 10, 0).await, got(10, 0), "keys have their own buckets");
+    let moment = Duration::from_millis(1);
+    assert_eq!(lease(b"m", moment, 10, 10, 0).await.granted, 10);
+    while lease(b"m", moment, 1, 1, 0).await.granted == 0 {}
+}

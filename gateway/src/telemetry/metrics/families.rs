@@ -180,7 +180,7 @@ fn by<'a>(
         .map(move |(value, count)| metric(number(*count), [&version.labels()[..], &[(label, *value)]].concat()))
 }
 
-fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item = Metric>) -> MetricFamily {
+pub(super) fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item = Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -189,7 +189,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item 
     family
 }
 
-fn counter(value: f64, labels: Vec<Label<'_>>) -> Metric {
+pub(super) fn counter(value: f64, labels: Vec<Label<'_>>) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = labelled(labels);
@@ -197,7 +197,7 @@ fn counter(value: f64, labels: Vec<Label<'_>>) -> Metric {
     metric
 }
 
-fn gauge(value: f64, labels: Vec<Label<'_>>) -> Metric {
+pub(super) fn gauge(value: f64, labels: Vec<Label<'_>>) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = labelled(labels);
@@ -218,7 +218,7 @@ fn labelled(mut labels: Vec<Label<'_>>) -> Metric {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the format has floats only; counts below 2^53 are exact")]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

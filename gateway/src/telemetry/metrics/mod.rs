@@ -4,6 +4,7 @@
 //! over at each scrape as [`PluginSamples`]; `families` gives it its names.
 
 mod families;
+mod routes;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,6 +34,25 @@ pub struct PluginSamples {
     /// Plugins, and what they wrote in vain: under names that are malformed, too many, or in use for the other kind.
     pub dropped: Vec<(String, u64)>,
     pub key_sets: Vec<KeySetSample>,
+    pub circuits: Vec<CircuitSample>,
+    pub limits: Vec<LimitSample>,
+}
+
+/// A circuit of a route; routes seldom have two.
+#[derive(Debug, Clone)]
+pub struct CircuitSample {
+    pub route: String,
+    /// The states, and whether it is in them.
+    pub states: [(&'static str, bool); 3],
+    /// Requests that it did not let pass.
+    pub refused: u64,
+}
+
+/// What the limits of a route decided.
+#[derive(Debug, Clone)]
+pub struct LimitSample {
+    pub route: String,
+    pub decisions: [(&'static str, u64); 3],
 }
 
 /// One version of a declared plugin, summed over all workers.
@@ -154,6 +174,7 @@ impl Metrics {
     pub fn render(&self, plugins: &PluginSamples) -> String {
         let mut all = self.registry.gather();
         all.extend(families::of(plugins));
+        all.extend(routes::of(plugins));
         // Only a family without a metric can fail, and none of these is.
         TextEncoder::new().encode_to_string(&all).unwrap_or_default()
     }
@@ -276,6 +297,25 @@ mod tests {
         let last_good = "witgate_key_set_last_good_timestamp_seconds";
         assert_eq!(value(&text, &format!(r#"{last_good}{{key_set="idp"}}"#)), "1800000000.5");
         assert!(!text.contains(&format!(r#"{last_good}{{key_set="new"}}"#)), "it never was");
+    }
+
+    #[test]
+    fn routes_tell_the_state_of_their_circuits_and_what_their_limits_decided() {
+        let circuit = |open: bool, refused| CircuitSample {
+            route: "users".to_owned(),
+            states: [("closed", !open), ("open", open), ("half-open", false)],
+            refused,
+        };
+        let decisions = [("allowed", 7), ("limited", 2), ("unavailable", 0)];
+        let text = Metrics::new().render(&PluginSamples {
+            circuits: vec![circuit(false, 1), circuit(true, 2)],
+            limits: vec![LimitSample { route: "users".to_owned(), decisions }],
+            ..PluginSamples::default()
+        });
+        assert_eq!(value(&text, r#"witgate_circuit_state{route="users",state="open"}"#), "1");
+        assert_eq!(value(&text, r#"witgate_circuit_state{route="users",state="half-open"}"#), "0");
+        assert_eq!(value(&text, r#"witgate_circuit_refused_total{route="users"}"#), "3");
+        assert_eq!(value(&text, r#"witgate_rate_limit_total{decision="limited",route="users"}"#), "2");
     }
 
     #[test]
