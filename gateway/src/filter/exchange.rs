@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
-use crate::message::Body;
+use crate::message::{Body, RequestKey};
 use crate::plugin::{GuestTime, Lane, Parked};
 
 /// One request with its response.
@@ -192,6 +192,11 @@ impl Exchange {
             Some((_, old)) => *old = value,
             None => self.attributes.push((name, value)),
         }
+    }
+
+    /// A number for the part of the request that `key` names, see [`RequestKey::hash`].
+    pub fn hash_by(&self, key: &RequestKey) -> Option<u64> {
+        key.hash(&self.headers, &self.uri, self.client)
     }
 
     /// Stores what the running filter's request hook hands to its response hook.

@@ -2,9 +2,11 @@
 
 mod body;
 mod headers;
+mod key;
 pub mod path;
 mod whole;
 
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
 pub use headers::{is_framing, strip_hop_by_hop, strip_owned};
+pub use key::{NoRequestKey, RequestKey, cookie, hash};
 pub use whole::{CollectError, WholeBody, forget_old_body};

@@ -33,6 +33,16 @@ pub struct PluginSamples {
     /// Plugins, and what they wrote in vain: under names that are malformed, too many, or in use for the other kind.
     pub dropped: Vec<(String, u64)>,
     pub key_sets: Vec<KeySetSample>,
+    pub endpoints: Vec<EndpointSample>,
+}
+
+/// An endpoint of an upstream.
+#[derive(Debug, Clone)]
+pub struct EndpointSample {
+    pub upstream: String,
+    /// `HOST:PORT`.
+    pub endpoint: String,
+    pub is_healthy: bool,
 }
 
 /// One version of a declared plugin, summed over all workers.
