@@ -4,6 +4,7 @@
 //! What a single room promises is tested in that room.
 
 mod author;
+mod balancing;
 mod admin;
 mod bodies;
 mod broken_bodies;
@@ -14,11 +15,13 @@ mod bundled_rewrite;
 mod capabilities;
 mod cli;
 mod contract;
+mod discovery;
 mod documents;
 mod faults;
 mod filters;
 mod forwarding;
 mod harness_itself;
+mod health;
 mod hostile;
 mod http2;
 mod jwt;

@@ -48,8 +48,7 @@ impl Lots {
     ) -> Option<usize> {
         let mut draws = self.draws(looks).filter(admitted);
         let first = draws.next()?;
-        // Few draws: with one candidate there is no other.
-        let second = draws.take(SECOND_LOOKS).find(|place| *place != first);
+        let second = if self.columns.len() > 1 { draws.find(|place| *place != first) } else { None };
         Some(second.filter(|second| is_better(*second, first)).unwrap_or(first))
     }
 
@@ -104,4 +103,3 @@ fn columns(weights: &[f64]) -> Box<[Column]> {
 }
 
 const ALWAYS: u64 = 1 << 32;
-const SECOND_LOOKS: usize = 4;

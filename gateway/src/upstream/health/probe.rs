@@ -134,6 +134,11 @@ const ANSWER_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::*;
 
     #[test]
@@ -142,5 +147,52 @@ mod tests {
         assert_eq!(health_check_request("ab")[..], [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
         let long = health_check_request(&"a".repeat(200));
         assert_eq!(long[..9], [0, 0, 0, 0, 203, 0x0a, 0xc8, 1, b'a']);
+    }
+
+    /// A gRPC server that answers every call with this message and this status.
+    async fn grpc(message: &'static [u8], status: &'static str) -> Endpoint {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has free ports");
+        let port = server.local_addr().expect("it is bound").port();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| async move {
+            assert_eq!((request.uri().path(), &request.headers()[TE]), ("/grpc.health.v1.Health/Check", "trailers"));
+            let trailers = http::HeaderMap::from_iter([(
+                "grpc-status".parse().expect("a name"),
+                status.parse().expect("a value"),
+            )]);
+            let frames = [Frame::data(Bytes::from_static(message)), Frame::trailers(trailers)].map(Ok::<_, Infallible>);
+            Ok::<_, Infallible>(Response::new(StreamBody::new(futures_util::stream::iter(frames))))
+        });
+        tokio::spawn(async move {
+            let (stream, _) = server.accept().await.expect("a connection");
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+        });
+        Endpoint { host: "127.0.0.1".to_owned(), port }
+    }
+
+    #[tokio::test]
+    async fn a_grpc_server_says_whether_it_serves() {
+        for (message, status, expected) in [
+            (&[0, 0, 0, 0, 2, 0x08, 1][..], "0", "well"),
+            (&[0, 0, 0, 0, 2, 0x08, 2], "0", "it says that it does not serve"),
+            (&[0, 0, 0, 0, 0], "0", "it says that it does not serve"),
+            (&[0, 0], "0", "the answer cannot be understood"),
+            (&[], "5", "gRPC status 5"),
+        ] {
+            let endpoint = grpc(message, status).await;
+            let outcome = probe(&Probe::Grpc { service: "users".to_owned() }, &endpoint).await;
+            assert_eq!(outcome.map_or_else(|error| error.to_string(), |()| "well".to_owned()), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_no_http_is_not_healthy() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has free ports");
+        let port = server.local_addr().expect("it is bound").port();
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
+        assert!(probe(&Probe::Tcp, &endpoint).await.is_ok());
+        tokio::spawn(async move { while server.accept().await.is_ok() {} });
+        let outcome = probe(&Probe::Http { path: "/".to_owned(), statuses: Vec::new() }, &endpoint).await;
+        assert!(matches!(outcome, Err(ProbeError::Response(_))), "{outcome:?}");
     }
 }
