@@ -208,7 +208,7 @@ mod tests {
         state.back_since.store(1, Relaxed);
         let half = EndpointState { born: Instant::now() - long / 2, ..state };
         assert!(half.takes_its_share(long, u32::MAX / 100 * 49) && !half.takes_its_share(long, u32::MAX / 100 * 51));
-        assert!(half.takes_its_share(long / 2, u32::MAX), "its time is over");
+        assert!(half.takes_its_share(long / 3, u32::MAX), "its time is over");
         assert!(half.takes_its_share(long, u32::MAX), "and it stays so");
     }
 }

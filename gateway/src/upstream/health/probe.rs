@@ -154,7 +154,8 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has free ports");
         let port = server.local_addr().expect("it is bound").port();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| async move {
-            assert_eq!((request.uri().path(), &request.headers()[TE]), ("/grpc.health.v1.Health/Check", "trailers"));
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            assert_eq!(request.headers()[TE], "trailers");
             let trailers = http::HeaderMap::from_iter([(
                 "grpc-status".parse().expect("a name"),
                 status.parse().expect("a value"),
