@@ -4,6 +4,7 @@
 //! What a single room promises is tested in that room.
 
 mod author;
+mod balancing;
 mod admin;
 mod bodies;
 mod broken_bodies;
@@ -15,11 +16,13 @@ mod capabilities;
 mod circuits;
 mod cli;
 mod contract;
+mod discovery;
 mod documents;
 mod faults;
 mod filters;
 mod forwarding;
 mod harness_itself;
+mod health;
 mod hostile;
 mod http2;
 mod jwt;

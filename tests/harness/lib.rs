@@ -33,12 +33,16 @@ mod guests;
 mod handmade;
 mod redis;
 mod relay;
+mod etcd;
+mod dns;
 
 pub use admin::{Admin, Events};
 pub use author::Workplace;
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
+pub use dns::{Dns, Record};
 pub use echo::{Echo, sha256};
+pub use etcd::Etcd;
 pub use gateway::{Binary, Gateway, Output};
 pub use guests::{example, guest, guests, variant};
 pub use handmade::Handmade;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::config::model::Plugin;
-use crate::plugin::{Digest, Share, StickyKey, TrialMode};
+use crate::plugin::{Digest, Share, TrialMode};
 use crate::snapshot::{Choice, Choices, TrialChoice};
 
 /// Every override, by plugin.
@@ -149,13 +149,7 @@ impl Override {
 /// The mode of a trial that is described by a share, none for a shadow run, and a sticky key; `None` when the key is none.
 pub fn trial_mode(percent: Option<f64>, sticky: Option<&str>) -> Option<TrialMode> {
     let Some(percent) = percent else { return Some(TrialMode::Shadow) };
-    let sticky = match sticky.map(|sticky| sticky.split_once(':').unwrap_or((sticky, ""))) {
-        None => None,
-        Some(("client-ip", "")) => Some(StickyKey::ClientIp),
-        Some(("header", name)) => Some(StickyKey::Header(name.parse().ok()?)),
-        Some(("cookie", name)) if !name.is_empty() => Some(StickyKey::Cookie(name.into())),
-        Some(_) => return None,
-    };
+    let sticky = sticky.map(str::parse).transpose().ok()?;
     Some(TrialMode::Canary { share: Share::of_percent(percent), sticky })
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::problem;
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
-use crate::message::{Body, problem};
+use crate::message::{self, Body, RequestKey};
 use crate::plugin::{GuestTime, Lane, Parked};
 
 /// One request with its response.
@@ -146,7 +146,7 @@ pub struct Reply {
 impl Reply {
     /// An error by a filter, as problem details.
     pub fn problem(status: StatusCode, detail: &str, request_id: &HeaderValue) -> Self {
-        let (headers, body) = problem(status, detail, request_id);
+        let (headers, body) = message::problem(status, detail, request_id);
         Self { status, headers, body }
     }
 
@@ -208,6 +208,11 @@ impl Exchange {
             Some((_, old)) => *old = value,
             None => self.attributes.push((name, value)),
         }
+    }
+
+    /// A number for the part of the request that `key` names, see [`RequestKey::hash`].
+    pub fn hash_by(&self, key: &RequestKey) -> Option<u64> {
+        key.hash(&self.headers, &self.uri, self.client)
     }
 
     /// Stores what the running filter's request hook hands to its response hook.

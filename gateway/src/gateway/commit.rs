@@ -47,6 +47,7 @@ impl Shared {
         }
         (running.config, running.overrides) = (config, overrides);
         running.trials.follow(&snapshot, &running.config, &running.overrides, &self.runtime);
+        running.upstreams.follow(&snapshot);
         self.remember(running, &snapshot);
         self.sweep(running, &snapshot);
         self.tell(running);

@@ -8,6 +8,7 @@
 //! flips      circuits that open and close
 //! trials     what becomes of versions on trial
 //! watch      plugins whose files are watched
+//! upstreams  whose health is kept, and whose endpoints are discovered
 //! operator   all of it, as the admin API asks for it
 //! ```
 
@@ -18,6 +19,7 @@ mod operator;
 mod swap;
 mod trials;
 mod watch;
+mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -38,6 +40,7 @@ use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
 use crate::snapshot::{self, BuildError, Choices, Listener, Snapshot};
 use crate::telemetry::Metrics;
 use trials::Trials;
+use upstreams::first_answers;
 
 /// A gateway that serves. Every clone is the same one.
 #[derive(Clone)]
@@ -82,6 +85,7 @@ struct Running {
     /// The version that served before, of plugins that were swapped: kept ready to go back to.
     previous: BTreeMap<String, Arc<Version>>,
     trials: Trials,
+    upstreams: upstreams::Tasks,
 }
 
 /// What `status` and metrics say beside the snapshot.
@@ -93,6 +97,8 @@ struct Told {
     /// By plugin: its source, as the configuration writes it.
     sources: BTreeMap<String, String>,
     last_reload_error: Option<String>,
+    /// Of upstreams whose source last gave no good answer.
+    discovery_errors: BTreeMap<String, String>,
 }
 
 /// Why a gateway does not start, or does not change.
@@ -129,7 +135,8 @@ impl Gateway {
         let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?.path().to_owned();
         let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, program)?);
         let overrides = Overrides::load(&state_dir).under(&loaded.config);
-        let snapshot = Arc::new(build(&loaded, &overrides.choices(), None, &runtime).await?);
+        let snapshot = build(&loaded, &overrides.choices(), None, &runtime).await?;
+        let snapshot = Arc::new(first_answers(snapshot, runtime.trust()).await);
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let sockets = bind(&snapshot.listeners, workers_wanted)?;
         let current = Arc::new(ArcSwap::from(snapshot.clone()));
@@ -143,6 +150,7 @@ impl Gateway {
             overrides,
             previous: BTreeMap::new(),
             trials: Trials::default(),
+            upstreams: upstreams::Tasks::default(),
         };
         running.trials.follow(&snapshot, &running.config, &running.overrides, &runtime);
         let shared = Shared {
@@ -165,6 +173,7 @@ impl Gateway {
         let gateway = Self(Arc::new(shared));
         {
             let mut running = gateway.0.running.lock().await;
+            running.upstreams = upstreams::Tasks::of(Arc::downgrade(&gateway.0), &snapshot);
             gateway.0.listen(&mut running, sockets);
             gateway.0.remember(&running, &snapshot);
             gateway.0.tell(&running);
@@ -236,6 +245,7 @@ impl Shared {
         let previous = self.current.load_full();
         // Fetching and compiling hold nothing up.
         let snapshot = build(&loaded, &overrides.choices(), Some(&previous), &self.runtime).await?;
+        let snapshot = first_answers(snapshot, self.runtime.trust()).await;
         let mut running = self.running.lock().await;
         let (snapshot, overrides) = self.rebase(&running, &loaded, &previous, snapshot, overrides).await?;
         let bound = |listener: &Listener| running.listening.get(&listener.name) == Some(&listener.address);

@@ -60,12 +60,7 @@ impl Operator for Gateway {
     }
 
     fn upstreams(&self) -> serde_json::Value {
-        let snapshot = self.0.current.load_full();
-        let upstreams = snapshot.upstreams.iter().map(|upstream| {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port));
-            serde_json::json!({ "name": &*upstream.name, "endpoints": endpoints.collect::<Vec<_>>() })
-        });
-        upstreams.collect()
+        self.0.upstream_statuses()
     }
 
     fn swap(&self, swap: Swap) -> Answer<'_, SwapReport> {
@@ -122,6 +117,7 @@ impl Operator for Gateway {
             key_sets: snapshot.resources.key_sets.values().map(|set| key_set_sample(set)).collect(),
             circuits: snapshot.states.circuits().map(circuit_sample).collect(),
             limits: snapshot.states.counted().map(limit_sample).collect(),
+            endpoints: self.0.endpoint_samples(),
             ..self.0.guest_samples()
         };
         drop(told);

@@ -12,6 +12,7 @@ use crate::config::plugin_source;
 use crate::control::{
     Decision, OperationError, Override, Swap, SwapMode, SwapReport, SwapSource, TrialOverride, trial_mode,
 };
+use crate::message::NoRequestKey;
 use crate::plugin::{Digest, LoadError, Rights, Trial, TrialMode, Version};
 use crate::snapshot::{Plugin, Refusal, Snapshot, Versions};
 
@@ -225,7 +226,7 @@ fn mode(mode: &SwapMode) -> Result<Option<TrialMode>, OperationError> {
     }
     match trial_mode(percent, sticky) {
         Some(mode) => Ok(Some(mode)),
-        None => Err(OperationError::Invalid("a sticky key is `header:NAME`, `cookie:NAME` or `client-ip`".to_owned())),
+        None => Err(OperationError::Invalid(format!("`sticky`: {NoRequestKey}"))),
     }
 }
 

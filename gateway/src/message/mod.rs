@@ -2,6 +2,7 @@
 
 mod body;
 mod headers;
+mod key;
 pub mod path;
 mod problem;
 mod whole;
@@ -9,4 +10,5 @@ mod whole;
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
 pub use headers::{is_framing, strip_hop_by_hop, strip_owned};
 pub use problem::{X_REQUEST_ID, problem};
+pub use key::{NoRequestKey, RequestKey, cookie, hash};
 pub use whole::{CollectError, WholeBody, forget_old_body};

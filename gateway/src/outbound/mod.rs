@@ -7,6 +7,7 @@
 //! address      which addresses a name may lead to
 //! connections  pooled HTTP/1.1 connections over TCP and TLS, of one runtime
 //! client       a plugin's request: small, bounded, to where it may go
+//! caller       a request of the control plane, to a server that the configuration names
 //! fetch        a document by URL: bounded, only if it changed, resumed when it breaks off
 //! ```
 
@@ -14,9 +15,11 @@ mod trust;
 mod address;
 mod connections;
 mod client;
+mod caller;
 mod fetch;
 
 pub use address::Reach;
+pub use caller::{CallError, Caller};
 pub use client::{Client, SendError, Terms};
 pub use fetch::{Fetch, FetchError, Fetched, Fetcher};
 pub use trust::Trust;

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, RootCertStore};
 
+use super::caller::Caller;
 use super::client::Client;
 use super::fetch::Fetcher;
 
@@ -29,6 +30,11 @@ impl Trust {
     /// A client for documents that the configuration names.
     pub fn fetcher(&self) -> Fetcher {
         Fetcher::new(self.tls())
+    }
+
+    /// A client for servers that the configuration names.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.tls())
     }
 
     pub(super) fn tls(&self) -> &ClientConfig {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::attachment::Attachment;
 use super::declaration::Declaration;
+use crate::message::RequestKey;
 
 /// A declaration with the attachments of a snapshot, all configured.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub struct Trial {
 /// How far a trial may go.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrialMode {
-    /// It serves a share of the requests.
-    Canary { share: Share, sticky: Option<StickyKey> },
+    /// It serves a share of the requests; `sticky` keeps a client on one side.
+    Canary { share: Share, sticky: Option<RequestKey> },
     /// It runs on copies of heads, and its verdicts are compared.
     Shadow,
 }
@@ -39,14 +40,6 @@ pub enum TrialMode {
 /// A share of all requests, in hundredths of a percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(u32);
-
-/// What keeps a client on one side of a canary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StickyKey {
-    Header(http::HeaderName),
-    Cookie(Box<str>),
-    ClientIp,
-}
 
 impl Share {
     /// From 0 to 100 percent; what lies outside counts as the nearer end.

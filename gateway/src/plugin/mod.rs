@@ -85,7 +85,7 @@ pub use child::compile_child;
 pub use compile::CompileLimits;
 pub use configure::SetupFailure;
 pub use declaration::{Declaration, Isolation, Limits, Recycle};
-pub use deployment::{Deployment, Release, Share, StickyKey, Trial, TrialMode};
+pub use deployment::{Deployment, Release, Share, Trial, TrialMode};
 pub use digest::{Digest, DigestError};
 pub use engine::{EngineOptions, Runtime};
 pub use failure::{Failure, FailureKind, LoadError};

@@ -2,6 +2,7 @@
 //!
 //! `serve` is the whole path, top to bottom; the steps it names stand beside it.
 
+mod affinity;
 mod forward;
 mod identity;
 mod receive;

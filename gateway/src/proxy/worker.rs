@@ -3,6 +3,7 @@
 //! Each worker wraps a snapshot in an `Rc` of its own, so that a request counts no reference that threads share.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use arc_swap::cache::Cache;
 
 use crate::plugin::{Failure, GuestTime, Lane, Pool, Release, Runtime, Side, TrialSide, WorkerGate};
 use crate::snapshot::{Listener, Snapshot};
-use crate::upstream::Client;
+use crate::upstream::{Client, Endpoint, Upstream};
 
 /// One data-plane thread's state.
 pub struct Worker {
@@ -85,23 +86,21 @@ impl Generation {
 
     /// Keeps the connections and instances of what did not change.
     fn after(previous: Option<&Self>, snapshot: Arc<Snapshot>, gate: &WorkerGate, warm: &[Rc<Pool>]) -> Self {
-        let old_clients: Vec<&Rc<Client>> =
-            previous.into_iter().flat_map(|previous| previous.clients.iter().flatten()).collect();
+        let mut old: HashMap<&Endpoint, Vec<&Rc<Client>>> = HashMap::new();
+        for client in previous.into_iter().flat_map(|previous| previous.clients.iter().flatten()) {
+            old.entry(client.endpoint()).or_default().push(client);
+        }
+        let client = |upstream: &Upstream, endpoint: &Arc<Endpoint>| {
+            let mut known = old.get(&**endpoint).into_iter().flatten();
+            match known.find(|old| old.fits(endpoint, &upstream.timeouts, upstream.idle_connections_max)) {
+                Some(old) => Rc::clone(old),
+                None => Client::new(endpoint.clone(), upstream.timeouts, upstream.idle_connections_max),
+            }
+        };
         let clients = snapshot
             .upstreams
             .iter()
-            .map(|upstream| {
-                let fit = |client: &&&Rc<Client>, endpoint| {
-                    client.fits(endpoint, &upstream.timeouts, upstream.idle_connections_max)
-                };
-                let endpoints = upstream.endpoints.iter();
-                endpoints
-                    .map(|endpoint| match old_clients.iter().find(|client| fit(client, endpoint)) {
-                        Some(client) => Rc::clone(client),
-                        None => Client::new(endpoint.clone(), upstream.timeouts, upstream.idle_connections_max),
-                    })
-                    .collect()
-            })
+            .map(|upstream| upstream.endpoints.iter().map(|endpoint| client(upstream, endpoint)).collect())
             .collect();
         let lanes: Vec<&Lane> = previous.into_iter().flat_map(|previous| previous.lanes.iter()).collect();
         let sides = || lanes.iter().flat_map(|lane| lane.sides());

@@ -5,6 +5,7 @@
 
 mod build;
 mod routes;
+mod upstreams;
 mod resources;
 mod tables;
 mod plugins;
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
+use crate::message::RequestKey;
 use crate::router::Router;
 use crate::upstream::{Upstream, Weighted};
 
@@ -58,6 +60,19 @@ pub struct Snapshot {
 impl Snapshot {
     pub fn plugin(&self, name: &str) -> Option<&Plugin> {
         self.plugins.iter().find(|plugin| *plugin.name == *name)
+    }
+
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| *upstream.name == *name)
+    }
+
+    /// The next generation, which differs in one upstream.
+    #[must_use]
+    pub fn with_upstream(&self, upstream: Upstream) -> Self {
+        let upstream = Arc::new(upstream);
+        let same = |known: &Arc<Upstream>| if known.name == upstream.name { upstream.clone() } else { known.clone() };
+        let upstreams = self.upstreams.iter().map(same).collect();
+        Self { generation: self.generation + 1, upstreams, ..self.clone() }
     }
 
     /// The next generation, which differs in one plugin's releases.
@@ -113,6 +128,8 @@ pub enum Target {
     Upstreams {
         places: Vec<usize>,
         turns: Weighted,
+        /// What keeps a client on one of them.
+        sticky: Option<RequestKey>,
     },
     Respond(Reply),
 }

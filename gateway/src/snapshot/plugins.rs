@@ -13,7 +13,7 @@ use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault};
 use crate::filter::{Filter, OnError, PluginFilter, Policy};
 use crate::plugin::{
-    Deployment, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, StickyKey, Trial, TrialMode, Version,
+    Deployment, Isolation, Limits, LoadError, Recycle, Release, Runtime, Share, Trial, TrialMode, Version,
 };
 
 /// Collects what routes want of plugins, and then deploys them.
@@ -195,14 +195,7 @@ fn trial_mode(canary: &config::Canary) -> TrialMode {
     if canary.shadow {
         return TrialMode::Shadow;
     }
-    let sticky = canary.sticky.as_ref().map(|sticky| match sticky {
-        config::Sticky::Header(name) => {
-            StickyKey::Header(name.parse().expect("`config` has checked that it is a header name"))
-        }
-        config::Sticky::Cookie(name) => StickyKey::Cookie(name.as_str().into()),
-        config::Sticky::ClientIp => StickyKey::ClientIp,
-    });
-    TrialMode::Canary { share: Share::of_percent(canary.percent), sticky }
+    TrialMode::Canary { share: Share::of_percent(canary.percent), sticky: canary.sticky.clone() }
 }
 
 fn settings(raw: &config::Plugin, uses: &[Use], resources: &Resources, runtime: &Runtime) -> Settings {

@@ -61,7 +61,7 @@ pub(super) fn routes(
         routes.push(Route {
             name,
             chain: Chain::new(filters),
-            target: target(&places, &raw.target),
+            target: target(&places, raw),
             timeout: raw.timeout.unwrap_or(config.defaults.timeout),
         });
     }
@@ -170,11 +170,12 @@ fn field_spec(field: &FieldMatch) -> FieldSpec {
     }
 }
 
-fn target(places: &HashMap<&str, usize>, raw: &config::Target) -> Target {
-    match raw {
+fn target(places: &HashMap<&str, usize>, raw: &config::Route) -> Target {
+    match &raw.target {
         config::Target::Upstream(choices) => Target::Upstreams {
             places: choices.iter().filter_map(|(name, _)| places.get(name.as_str()).copied()).collect(),
             turns: Weighted::new(&choices.iter().map(|(_, weight)| *weight).collect::<Vec<_>>()),
+            sticky: raw.sticky.clone(),
         },
         config::Target::Respond(respond) => Target::Respond(Reply {
             status: StatusCode::from_u16(respond.status).unwrap_or(StatusCode::OK),

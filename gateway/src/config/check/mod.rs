@@ -19,6 +19,9 @@ mod rollout;
 mod routes;
 mod upstreams;
 mod urls;
+mod balancing;
+mod health;
+mod discovery;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,6 +38,7 @@ use super::path::At;
 use super::raw::{RawConfig, RawDefaults, RawRuntime, RawTelemetry};
 use super::scalar::{AutoOrWhole, Size, Span, Whole};
 use super::suggest::{did_you_mean, nearest};
+use crate::message::RequestKey;
 
 /// Names of the filters that are part of the gateway; no plugin may have one of them.
 pub const NATIVE_FILTERS: [&str; 11] = [
@@ -291,6 +295,16 @@ impl<'a> Check<'a> {
             let candidates = group.list();
             self.known(Fault::value(at, format!("there is no {} `{name}`", kind.word())), name, &candidates);
         }
+    }
+
+    /// What requests are told apart by.
+    fn request_key(&mut self, at: &At<'_>, text: &str) -> Option<RequestKey> {
+        let key = text.parse();
+        if key.is_err() {
+            let fault = Fault::value(at, format!("`{text}` is nothing that clients could be told apart by"));
+            self.fault(fault.help("write `header:NAME`, `cookie:NAME`, `query:NAME`, `client-ip` or `path`"));
+        }
+        key.ok()
     }
 
     /// The syntax of a name: names become metric labels, log fields and parts of file names.

@@ -1,9 +1,7 @@
 //! Checks of a plugin's `canary`: which requests it serves, and when it goes.
 
-use http::HeaderName;
-
 use super::super::fault::Fault;
-use super::super::model::{Canary, RollbackWhen, Sticky};
+use super::super::model::{Canary, RollbackWhen};
 use super::super::path::At;
 use super::super::raw::{RawCanary, RawRollbackWhen};
 use super::super::scalar::{Factor, Share};
@@ -18,7 +16,7 @@ impl Check<'_> {
         let sha256 = raw.sha256.as_deref().map(|text| self.digest(&at.key("sha256"), text));
         let shadow = raw.shadow.unwrap_or_default();
         let percent = self.percent(at, raw, shadow);
-        let sticky = raw.sticky.as_deref().and_then(|text| self.sticky(&at.key("sticky"), text));
+        let sticky = raw.sticky.as_deref().and_then(|text| self.request_key(&at.key("sticky"), text));
         let promote_after_at = at.key("promote_after");
         let promote_after = raw.promote_after.map(|span| self.duration(&promote_after_at, Some(span), span.0));
         Some(Canary {
@@ -55,25 +53,6 @@ impl Check<'_> {
                 0.0
             }
         }
-    }
-
-    fn sticky(&mut self, at: &At<'_>, text: &str) -> Option<Sticky> {
-        match text.split_once(':') {
-            None if text == "client-ip" => return Some(Sticky::ClientIp),
-            Some(("header", name)) => {
-                if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-                    return Some(Sticky::Header(name.as_str().to_owned()));
-                }
-            }
-            // The names of cookies are tokens as those of headers are (RFC 6265 §4.1.1), but capitals matter in them.
-            Some(("cookie", name)) if HeaderName::from_bytes(name.as_bytes()).is_ok() => {
-                return Some(Sticky::Cookie(name.to_owned()));
-            }
-            _ => {}
-        }
-        let fault = Fault::value(at, format!("`{text}` is nothing that clients could be told apart by"));
-        self.fault(fault.help("write `header:NAME`, `cookie:NAME` or `client-ip`"));
-        None
     }
 
     fn rollback_when(&mut self, at: &At<'_>, raw: Option<&RawRollbackWhen>) -> RollbackWhen {

@@ -10,6 +10,7 @@ use super::super::raw::{Entries, Items, RawMatch, RawPathMatch, RawRoute};
 use super::super::scalar::Whole;
 use super::upstreams::WEIGHT_MAX;
 use super::{Check, Seen, entries, items};
+use crate::message::RequestKey;
 
 impl Check<'_> {
     pub(super) fn routes(&mut self, at: &At<'_>, raw: Option<&Items<RawRoute>>) -> Vec<Route> {
@@ -39,6 +40,7 @@ impl Check<'_> {
         let target = self.target(at, raw);
         let timeout_at = at.key("timeout");
         let timeout = raw.timeout.map(|span| self.duration(&timeout_at, Some(span), span.0));
+        let sticky = raw.sticky.as_deref().and_then(|text| self.sticky(&at.key("sticky"), text, target.as_ref()));
         let priority = raw.priority.map(|priority| self.priority(&at.key("priority"), priority));
         Some(Route {
             name: name?.clone(),
@@ -48,7 +50,19 @@ impl Check<'_> {
             target: target?,
             timeout,
             priority: priority.unwrap_or_default(),
+            sticky,
         })
+    }
+
+    fn sticky(&mut self, at: &At<'_>, text: &str, target: Option<&Target>) -> Option<RequestKey> {
+        let has_choice = |target: &Target| matches!(target, Target::Upstream(choices) if choices.len() > 1);
+        if target.is_some_and(|target| !has_choice(target)) {
+            let fault = Fault::key(at, "there is nothing to stay on: this route has no choice of upstreams");
+            self.fault(
+                fault.help("remove it, or write several with weights, as in `upstream: { users: 95, users-v2: 5 }`"),
+            );
+        }
+        self.request_key(at, text)
     }
 
     fn priority(&mut self, at: &At<'_>, Whole(number): Whole) -> i32 {

@@ -8,6 +8,9 @@ use super::urls::Url;
 use super::{Check, entries, items};
 use std::collections::BTreeMap;
 
+/// Balancers count endpoints in few bits, and some keep tables that grow with them.
+const ENDPOINTS_MAX: usize = 4096;
+
 /// The largest weight, so that sums of weights stay within 32 bits.
 pub(super) const WEIGHT_MAX: u64 = 65_535;
 
@@ -23,7 +26,17 @@ impl Check<'_> {
     }
 
     fn upstream(&mut self, at: &At<'_>, raw: &RawUpstream) -> Upstream {
-        let endpoints = self.required(at, "endpoints", raw.endpoints.as_ref());
+        let endpoints = match &raw.discovery {
+            None => self.required(at, "endpoints", raw.endpoints.as_ref()),
+            Some(_) => raw.endpoints.as_ref(),
+        };
+        if raw.discovery.is_some() && raw.endpoints.is_some() {
+            let fault =
+                Fault::key(at.key("discovery"), "an upstream has `endpoints` or `discovery`, and this one has both");
+            self.fault(fault.help("remove one of them"));
+        }
+        let (balance, hash_on) = self.balance(at, raw);
+        let slow_start_at = at.key("slow_start");
         let default = UpstreamLimits::default();
         let limits = raw.limits.as_ref().map_or(default.clone(), |raw| {
             let at = at.key("limits");
@@ -34,12 +47,26 @@ impl Check<'_> {
             endpoints: self.endpoints(&at.key("endpoints"), endpoints),
             timeouts: self.upstream_timeouts(&at.key("timeouts"), raw.timeouts.as_ref()),
             limits,
+            balance,
+            hash_on,
+            affinity: raw.affinity.as_ref().and_then(|raw| self.affinity(&at.key("affinity"), raw)),
+            slow_start: raw.slow_start.map(|span| self.duration(&slow_start_at, Some(span), span.0)),
+            health_check: raw.health_check.as_ref().and_then(|raw| self.health_check(&at.key("health_check"), raw)),
+            outlier_ejection: raw
+                .outlier_ejection
+                .as_ref()
+                .map(|raw| self.outlier_ejection(&at.key("outlier_ejection"), raw)),
+            panic_threshold: self.share_of_all(&at.key("panic_threshold"), raw.panic_threshold, 50.0),
+            discovery: raw.discovery.as_ref().and_then(|raw| self.discovery(&at.key("discovery"), raw)),
         }
     }
 
     fn endpoints(&mut self, at: &At<'_>, raw: Option<&Items<RawEndpoint>>) -> Vec<Endpoint> {
         if raw.is_some_and(Vec::is_empty) {
             self.fault(Fault::value(at, "an upstream needs at least one endpoint"));
+        }
+        if raw.is_some_and(|list| list.len() > ENDPOINTS_MAX) {
+            self.fault(Fault::value(at, format!("an upstream has at most {ENDPOINTS_MAX} endpoints")));
         }
         let mut endpoints = Vec::new();
         let mut all_zero = raw.is_some_and(|list| !list.is_empty() && list.iter().all(Option::is_some));

@@ -8,6 +8,9 @@ mod plugins;
 mod resources;
 mod routes;
 mod upstreams;
+mod balancing;
+mod health;
+mod discovery;
 
 mod scalar;
 
@@ -16,11 +19,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::balancing::{Affinity, Balance};
 pub use self::control::{Admin, AdminAddress, AdminToken, Overrides, Role};
+pub use self::discovery::{Discovery, DiscoverySource};
+pub use self::health::{HealthCheck, OutlierEjection, Probe};
 pub use self::listeners::{Listener, ListenerLimits};
-pub use self::plugins::{
-    Canary, Grants, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload, RollbackWhen, Sticky,
-};
+pub use self::plugins::{Canary, Grants, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload, RollbackWhen};
 pub use self::resources::{
     HmacAlgorithm, KeySet, KeySetSource, Limiter, OnStoreError, SecretRef, SecretSource, Store, Table,
 };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ByteSize;
+use crate::message::RequestKey;
 
 /// A declared component; rights and limits belong to the declaration.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,21 +172,10 @@ pub struct Canary {
     /// Whether it runs beside the stable version, for a verdict that is compared and then dropped.
     pub shadow: bool,
     /// What keeps one client on one version; `None` decides for each request.
-    pub sticky: Option<Sticky>,
+    pub sticky: Option<RequestKey>,
     pub rollback_when: RollbackWhen,
     /// How long it must hold to take the stable version's place; `None` waits for an order.
     pub promote_after: Option<Duration>,
-}
-
-/// What the version is chosen by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sticky {
-    /// `header:NAME`, in lower case.
-    Header(String),
-    /// `cookie:NAME`.
-    Cookie(String),
-    /// `client-ip`.
-    ClientIp,
 }
 
 /// When a canary has failed, compared with the stable version.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::message::RequestKey;
+
 /// One entry of a filter list: `use` a plugin or native filter, or splice a `chain`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FilterUse {
@@ -57,6 +59,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Overrides the rank of the path within a host; 0, and larger goes first.
     pub priority: i32,
+    /// What keeps a client on one of several upstreams; `None` gives each request its turn.
+    pub sticky: Option<RequestKey>,
 }
 
 /// What becomes of a request once its filters let it pass.

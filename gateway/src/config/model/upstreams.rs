@@ -3,13 +3,27 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::{Affinity, Balance, Discovery, HealthCheck, OutlierEjection};
+use crate::message::RequestKey;
+
 /// Endpoints that serve the same thing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
-    /// At least one, and at least one whose weight is not zero.
+    /// At least one, and at least one whose weight is not zero; none where there is `discovery`.
     pub endpoints: Vec<Endpoint>,
     pub timeouts: UpstreamTimeouts,
     pub limits: UpstreamLimits,
+    pub balance: Balance,
+    /// What keeps requests together on one endpoint.
+    pub hash_on: Option<RequestKey>,
+    pub affinity: Option<Affinity>,
+    /// How long an endpoint that comes back takes to get its whole share; `None` gives it at once.
+    pub slow_start: Option<Duration>,
+    pub health_check: Option<HealthCheck>,
+    pub outlier_ejection: Option<OutlierEjection>,
+    /// When a smaller share of the endpoints is healthy, all are used; in percent, 50.
+    pub panic_threshold: f64,
+    pub discovery: Option<Discovery>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

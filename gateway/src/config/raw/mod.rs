@@ -9,13 +9,19 @@ mod plugins;
 mod resources;
 mod routes;
 mod upstreams;
+mod balancing;
+mod health;
+mod discovery;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use self::balancing::RawAffinity;
 pub(super) use self::control::{RawAdmin, RawAdminToken, RawProbes};
+pub(super) use self::discovery::RawDiscovery;
+pub(super) use self::health::{RawHealthCheck, RawOutlierEjection};
 pub(super) use self::listeners::{RawListener, RawListenerLimits};
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
 pub(super) use self::resources::{RawKeySet, RawLimiter, RawSecret, RawStore, RawTable};

@@ -118,7 +118,7 @@ pub(in crate::config) struct RawCanary {
     pub(in crate::config) percent: Option<Share>,
     /// Whether its verdict is only compared with that of the stable version. Default: false.
     pub(in crate::config) shadow: Option<bool>,
-    /// What keeps one client on one version: `header:NAME`, `cookie:NAME` or `client-ip`. Default: nothing.
+    /// What keeps one client on one version: `header:NAME`, `cookie:NAME`, `query:NAME`, `client-ip` or `path`. Default: nothing.
     pub(in crate::config) sticky: Option<String>,
     pub(in crate::config) rollback_when: Option<RawRollbackWhen>,
     /// How long it must hold to take the stable version's place. Default: it waits for an order.

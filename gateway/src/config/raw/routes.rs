@@ -55,6 +55,9 @@ pub(in crate::config) struct RawRoute {
     pub(in crate::config) timeout: Option<Span>,
     /// Overrides the rank of the path within a host; larger goes first. Default: 0.
     pub(in crate::config) priority: Option<Whole>,
+    /// What keeps a client on one of several upstreams: `header:NAME`, `cookie:NAME`, `query:NAME`, `client-ip` or `path`.
+    /// Default: nothing.
+    pub(in crate::config) sticky: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -3,17 +3,36 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::scalar::{Span, Whole};
-use super::Items;
+use super::super::scalar::{Share, Span, Whole};
+use super::{Items, RawAffinity, RawDiscovery, RawHealthCheck, RawOutlierEjection};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]
 pub(in crate::config) struct RawUpstream {
-    #[schemars(required, length(min = 1))]
+    /// Where it listens. Either this or `discovery`.
+    #[schemars(length(min = 1))]
     pub(in crate::config) endpoints: Option<Items<RawEndpoint>>,
     pub(in crate::config) timeouts: Option<RawUpstreamTimeouts>,
     pub(in crate::config) limits: Option<RawUpstreamLimits>,
+    /// Who chooses the endpoint of a request. Default: round-robin; maglev with `affinity`.
+    #[schemars(extend("enum" = ["round-robin", "least-request", "p2c-ewma", "random", "maglev", "ring-hash"]))]
+    pub(in crate::config) balance: Option<String>,
+    /// What keeps requests together on one endpoint, for maglev and ring-hash: `header:NAME`, `cookie:NAME`, `query:NAME`,
+    /// `client-ip` or `path`.
+    pub(in crate::config) hash_on: Option<String>,
+    /// Sessions that stay at their endpoint by a cookie that the gateway sets.
+    pub(in crate::config) affinity: Option<RawAffinity>,
+    /// How long an endpoint that comes back takes to get its whole share. Default: it gets it at once.
+    pub(in crate::config) slow_start: Option<Span>,
+    /// Checks that the gateway makes of each endpoint. Default: none.
+    pub(in crate::config) health_check: Option<RawHealthCheck>,
+    /// When endpoints that fail their requests take none for a while. Default: never.
+    pub(in crate::config) outlier_ejection: Option<RawOutlierEjection>,
+    /// When a smaller share of the endpoints is healthy, all are used. Default: 50%.
+    pub(in crate::config) panic_threshold: Option<Share>,
+    /// Where endpoints come from that are not named here.
+    pub(in crate::config) discovery: Option<RawDiscovery>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -1,12 +1,13 @@
-//! The metric families of plugins and key sets, from the samples of one scrape.
+//! The metric families of plugins, key sets and endpoints, from the samples of one scrape.
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
+use super::{EndpointSample, GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
 
 /// All that have a metric.
 pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
     let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins)).chain(of_key_sets(&plugins.key_sets));
+    let all = all.chain([of_endpoints(&plugins.endpoints)]);
     // The format has no way to say that a family is empty.
     all.filter(|family| !family.get_metric().is_empty()).collect()
 }
@@ -121,6 +122,18 @@ fn of_key_sets(samples: &[KeySetSample]) -> [MetricFamily; 3] {
             samples.iter().filter_map(|set| Some(gauge(set.last_good?, set.labels()))),
         ),
     ]
+}
+
+fn of_endpoints(samples: &[EndpointSample]) -> MetricFamily {
+    family(
+        "witgate_upstream_healthy",
+        "Whether neither checks nor failed requests speak against an endpoint.",
+        MetricType::GAUGE,
+        samples.iter().map(|sample| {
+            let labels = vec![("upstream", &*sample.upstream), ("endpoint", &*sample.endpoint)];
+            gauge(f64::from(u8::from(sample.is_healthy)), labels)
+        }),
+    )
 }
 
 /// A label's name and value.

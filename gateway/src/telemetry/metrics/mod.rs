@@ -36,6 +36,7 @@ pub struct PluginSamples {
     pub key_sets: Vec<KeySetSample>,
     pub circuits: Vec<CircuitSample>,
     pub limits: Vec<LimitSample>,
+    pub endpoints: Vec<EndpointSample>,
 }
 
 /// A circuit of a route; routes seldom have two.
@@ -53,6 +54,15 @@ pub struct CircuitSample {
 pub struct LimitSample {
     pub route: String,
     pub decisions: [(&'static str, u64); 3],
+}
+
+/// An endpoint of an upstream.
+#[derive(Debug, Clone)]
+pub struct EndpointSample {
+    pub upstream: String,
+    /// `HOST:PORT`.
+    pub endpoint: String,
+    pub is_healthy: bool,
 }
 
 /// One version of a declared plugin, summed over all workers.

@@ -1,9 +1,6 @@
-//! Choosing: an endpoint of an upstream, or an upstream of a route, by weight and in turn.
+//! By weight and in turn, or by weight and hash: an endpoint of an upstream, an upstream of a route.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Chooses the endpoint of the next try.
-pub type Balancer = Weighted;
 
 /// Weighted round-robin over positions `0..n`, shared by all workers.
 ///
@@ -13,12 +10,13 @@ pub type Balancer = Weighted;
 pub struct Weighted {
     turns: Box<[u16]>,
     next: AtomicUsize,
+    weights: Box<[u32]>,
 }
 
 impl Weighted {
     /// `weights` of 0 are never chosen; all 0, or none, and nothing ever is.
     pub fn new(weights: &[u32]) -> Self {
-        Self { turns: spread(&scaled(weights)).into(), next: AtomicUsize::new(0) }
+        Self { turns: spread(&scaled(weights)).into(), next: AtomicUsize::new(0), weights: weights.into() }
     }
 
     /// The next position, or `None` when none has weight.
@@ -28,6 +26,18 @@ impl Weighted {
             [only] => Some(usize::from(*only)),
             turns => Some(usize::from(turns[self.next.fetch_add(1, Ordering::Relaxed) % turns.len()])),
         }
+    }
+
+    /// The position of a hash: the same for the same hash, and by weight over many. When weights change, as few hashes move as
+    /// the order of the positions allows.
+    pub fn of(&self, hash: u64) -> Option<usize> {
+        let total: u64 = self.weights.iter().copied().map(u64::from).sum();
+        let at = (u128::from(hash) * u128::from(total)) >> 64;
+        let mut end = 0;
+        self.weights.iter().position(|weight| {
+            end += u128::from(*weight);
+            at < end
+        })
     }
 }
 
