@@ -71,7 +71,7 @@ async fn a_named_limiter_is_shared_and_outlives_a_reload() {
     assert_eq!(ask("/other", "bob").await, 200);
 }
 
-/// Gateways that share a limiter of 400 in an hour over this address.
+/// Gateways that share a limiter of these options over this address.
 fn shared(origin: &Upstream, address: impl std::fmt::Display, limiter: &str) -> Config {
     Config::to(origin)
         .top(&format!(
@@ -86,7 +86,7 @@ async fn three_gateways_keep_one_limit_with_few_questions() {
     let Some(redis) = Redis::start().await else { return };
     let relay = Relay::to(redis.address()).await;
     let origin = Upstream::echo().await;
-    let config = shared(&origin, relay.address(), "rate: 400/1h");
+    let config = shared(&origin, relay.address(), "rate: 400/365d");
     let gateways = [GATEWAY.start(&config).await, GATEWAY.start(&config).await, GATEWAY.start(&config).await];
     let (one, two, three) =
         tokio::join!(allowed(&gateways[0], 4, 150), allowed(&gateways[1], 4, 150), allowed(&gateways[2], 4, 150));

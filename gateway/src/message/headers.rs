@@ -43,6 +43,12 @@ pub fn is_framing(name: &HeaderName) -> bool {
     *name == CONTENT_LENGTH || *name == HOST || is_hop_by_hop(name)
 }
 
+/// Whether a field that is a list of tokens has this one (RFC 9110 §5.6.1), in whatever case.
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }

@@ -8,7 +8,7 @@ mod problem;
 mod whole;
 
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
-pub use headers::{is_framing, strip_hop_by_hop, strip_owned};
+pub use headers::{has_token, is_framing, strip_hop_by_hop, strip_owned};
 pub use problem::{X_REQUEST_ID, problem};
 pub use key::{NoRequestKey, RequestKey, cookie, hash};
 pub use whole::{CollectError, WholeBody, forget_old_body};

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, VARY,
+    HeaderValue, VARY,
 };
 use http::{Method, StatusCode};
 use http_body::{Body as _, Frame};
@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::Context;
 use crate::config::scalar::Size;
 use crate::filter::{Exchange, Filter, Step, Verdict};
-use crate::message::{Body, BodyError, forget_old_body};
+use crate::message::{Body, BodyError, forget_old_body, has_token};
 
 /// What is compressed, and how.
 #[derive(Deserialize, JsonSchema)]
@@ -166,11 +166,6 @@ fn add_vary(headers: &mut HeaderMap) {
     if !has_token(headers, &VARY, "accept-encoding") && !has_token(headers, &VARY, "*") {
         headers.append(VARY, HeaderValue::from(ACCEPT_ENCODING));
     }
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
 
 impl Encoding {
@@ -338,6 +333,7 @@ const BUFFER_BYTES: usize = 8 << 10;
 mod tests {
     use std::io::Read as _;
 
+    use http::HeaderName;
     use http_body_util::BodyExt as _;
     use serde_json::json;
 

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use super::Context;
 use crate::config::scalar::Span;
 use crate::filter::{Exchange, Filter, Reply, Step, Verdict};
+use crate::message::has_token;
 
 /// Who may read the responses of a route, and which requests they may make.
 #[derive(Deserialize, JsonSchema)]
@@ -181,7 +182,7 @@ impl Filter for Cors {
         }
         // Also where the origin is not allowed: the next one may be, and caches must not mix them up.
         let varies = !self.origins.iter().any(|origin| matches!(origin, Origin::Any));
-        if varies && !headers.get_all(VARY).iter().any(|value| value == ORIGIN.as_str()) {
+        if varies && !has_token(headers, &VARY, "origin") {
             headers.append(VARY, HeaderValue::from(ORIGIN));
         }
         if let Some(origin) = admitted {

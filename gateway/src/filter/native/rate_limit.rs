@@ -241,6 +241,8 @@ impl RateLimit {
     fn judge(&self, at: usize, decision: Decision, told: &mut Option<Told>, exchange: &mut Exchange) -> Option<Reply> {
         let limiter = &self.limits[at].limiter;
         let remaining = decision.remaining;
+        // Not even a full bucket holds what some requests cost.
+        let wait = decision.retry_after.min(limiter.options.fill());
         if decision.allowed {
             if told.as_ref().is_none_or(|told| remaining < told.remaining) {
                 let missing = limiter.options.burst.get().saturating_sub(remaining);
@@ -259,9 +261,9 @@ impl RateLimit {
         };
         self.tally.count(exchange, counting);
         let mut reply = Reply::problem(status, detail, &exchange.request_id);
-        reply.headers.insert(RETRY_AFTER, seconds(decision.retry_after).max(1).into());
+        reply.headers.insert(RETRY_AFTER, seconds(wait).max(1).into());
         if !decision.is_unavailable {
-            exchange.stash(Told { limit: at, remaining, reset: decision.retry_after });
+            exchange.stash(Told { limit: at, remaining, reset: wait });
         }
         Some(reply)
     }
