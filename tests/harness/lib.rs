@@ -26,11 +26,13 @@ mod wire;
 mod admin;
 mod client;
 mod http2;
+mod http2_upstream;
 mod load;
 
 mod author;
 mod guests;
 mod handmade;
+mod nginx;
 mod redis;
 
 pub use admin::{Admin, Events};
@@ -42,10 +44,12 @@ pub use gateway::{Binary, Gateway, Output};
 pub use guests::{example, guest, guests, variant};
 pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};
+pub use http2_upstream::{Http2Exchange, Http2Upstream};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
+pub use nginx::Nginx;
 pub use redis::Redis;
-pub use tls::Tls;
+pub use tls::{Tls, TlsOptions};
 pub use transcript::{Transcript, blocks, transcripts};
 pub use upstream::{Exchange, Request, Upstream};
 pub use wire::{Body, Fields, Head, Wire, http};

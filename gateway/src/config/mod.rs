@@ -21,7 +21,7 @@ mod variables;
 mod typed;
 
 mod raw;
-mod scalar;
+pub mod scalar;
 
 mod form;
 

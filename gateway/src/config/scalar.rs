@@ -13,35 +13,39 @@ use super::model::{self, ByteSize};
 
 /// A whole number. It may be quoted, because that is how `${env:VAR}` yields one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Whole(pub(super) i64);
+pub struct Whole(pub i64);
 
 /// `250ms`, `10s`, `5m`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
+pub struct Span(pub Duration);
 
 /// `512B`, `64KiB`, `10MiB`, `2GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) ByteSize);
+pub struct Size(pub ByteSize);
 
 /// `100/1m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate(pub(super) model::Rate);
+pub struct Rate(pub model::Rate);
 
 /// `5%`, `0.5%`: in percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Share(pub(super) f64);
+pub struct Share(pub f64);
 
 /// `2`, `1.5`: how many times something else.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Factor(pub(super) f64);
+pub struct Factor(pub f64);
 
 /// `auto`, which is `None`, or a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AutoOrWhole(pub(super) Option<Whole>);
+pub struct AutoOrWhole(pub Option<Whole>);
 
 /// `never`, which is `None`, or a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SpanOrNever(pub(super) Option<Span>);
+pub struct SpanOrNever(pub Option<Span>);
+
+/// A word, or a number as its digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberOrWord(pub String);
 
 /// A value that has a text, and perhaps a number that stands for it.
 trait Scalar: Sized {
@@ -153,6 +157,18 @@ impl Scalar for SpanOrNever {
     }
 }
 
+impl Scalar for NumberOrWord {
+    const EXPECTED: &'static str = "a word or a whole number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn from_number(number: i64) -> Option<Self> {
+        Some(Self(number.to_string()))
+    }
+}
+
 /// The text, if it is nothing but digits, and at least one.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
@@ -239,6 +255,10 @@ scalar!(SpanOrNever, "DurationOrNever", {
 });
 scalar!(AutoOrWhole, "AutoOrWhole", {
     "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^(auto|[0-9]+)$|\\$\\{" }]
+});
+
+scalar!(NumberOrWord, "NumberOrWord", {
+    "anyOf": [{ "type": "integer" }, { "type": "string" }]
 });
 
 #[cfg(test)]

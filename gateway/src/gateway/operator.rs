@@ -11,7 +11,8 @@ use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, O
 use crate::plugin::{Hook, Version};
 use crate::resource::KeySet;
 use crate::snapshot::{Plugin, Target};
-use crate::telemetry::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
+use crate::telemetry::{GuestSample, HookSample, KeySetSample, PluginSamples, UpstreamSample, VersionSample};
+use crate::upstream::{MirrorOutcome, RetryOutcome, Upstream};
 
 impl Operator for Gateway {
     fn status(&self) -> Status {
@@ -117,6 +118,7 @@ impl Operator for Gateway {
                 .map(|plugin| (plugin.name.to_string(), overridden(&plugin.name)))
                 .collect(),
             key_sets: snapshot.resources.key_sets.values().map(|set| key_set_sample(set)).collect(),
+            upstreams: snapshot.upstreams.iter().map(|upstream| upstream_sample(upstream)).collect(),
             ..self.0.guest_samples()
         };
         drop(told);
@@ -125,6 +127,19 @@ impl Operator for Gateway {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
+    }
+}
+
+fn upstream_sample(upstream: &Upstream) -> UpstreamSample {
+    let load = &upstream.transport.load;
+    let retries = RetryOutcome::ALL.map(|outcome| (outcome.name(), upstream.budget.counted(outcome)));
+    let mirrored = MirrorOutcome::ALL.map(|outcome| (outcome.name(), upstream.mirrored.counted(outcome)));
+    let load = [("requests", load.requests()), ("pending", load.pending()), ("connections", load.connections())];
+    UpstreamSample {
+        name: upstream.name.to_string(),
+        retries: retries.to_vec(),
+        mirrored: mirrored.to_vec(),
+        load: load.map(|(limit, count)| (limit, count as u64)).to_vec(),
     }
 }
 

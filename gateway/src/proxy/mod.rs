@@ -3,6 +3,8 @@
 //! `serve` is the whole path, top to bottom; the steps it names stand beside it.
 
 mod forward;
+mod persist;
+mod mirror;
 mod identity;
 mod receive;
 mod respond;

@@ -88,7 +88,7 @@ fn find_route(generation: &Generation, listener: u16, exchange: &mut Exchange) -
 }
 
 /// The chain down, the upstream or the route's own answer, the chain up.
-async fn pass(generation: &Generation, route: &Route, exchange: &mut Exchange) {
+async fn pass(generation: &Rc<Generation>, route: &Route, exchange: &mut Exchange) {
     let ran = match route.chain.on_request(exchange).await {
         RequestEnd::Passed { ran } => {
             match &route.target {
@@ -130,6 +130,9 @@ fn not_forwarded(exchange: &mut Exchange, error: ProxyError) {
 }
 
 fn fail(exchange: &mut Exchange, error: &ProxyError) {
+    if let Some(flag) = error.flag() {
+        exchange.flags.insert(flag);
+    }
     error.reply(&exchange.request_id).install(exchange, Origin::Gateway);
 }
 

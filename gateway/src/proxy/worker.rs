@@ -71,6 +71,15 @@ impl Worker {
         self.warm.take();
     }
 
+    /// Housekeeping, a few times a second: lets go of connections that requests on other workers wait for.
+    pub fn make_room(&self) {
+        let generation = self.generation.borrow();
+        let upstreams = generation.snapshot.upstreams.iter().zip(&generation.clients);
+        for (_, clients) in upstreams.filter(|(upstream, _)| upstream.transport.load.is_starved()) {
+            clients.iter().for_each(|client| client.make_room());
+        }
+    }
+
     /// Housekeeping, a few times a minute: lets go of connections that waited too long, and of a snapshot that was replaced.
     pub fn sweep(&self) {
         self.generation().clients.iter().flatten().for_each(|client| client.sweep());
@@ -91,14 +100,12 @@ impl Generation {
             .upstreams
             .iter()
             .map(|upstream| {
-                let fit = |client: &&&Rc<Client>, endpoint| {
-                    client.fits(endpoint, &upstream.timeouts, upstream.idle_connections_max)
-                };
+                let fit = |client: &&&Rc<Client>, endpoint| client.fits(endpoint, &upstream.transport);
                 let endpoints = upstream.endpoints.iter();
                 endpoints
                     .map(|endpoint| match old_clients.iter().find(|client| fit(client, endpoint)) {
                         Some(client) => Rc::clone(client),
-                        None => Client::new(endpoint.clone(), upstream.timeouts, upstream.idle_connections_max),
+                        None => Client::new(endpoint.clone(), upstream.transport.clone()),
                     })
                     .collect()
             })

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::resources::Resources;
-use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes};
+use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes, upstreams};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
 use crate::plugin::Runtime;
-use crate::upstream::{Balancer, Endpoint, Timeouts, Upstream};
 
 /// Why there is no snapshot.
 #[derive(Debug)]
@@ -38,6 +37,7 @@ pub async fn build(
     let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(choices, &mut faults).await;
     let routes = routes::routes(config, &mut plugins, &mut faults);
+    let upstreams = upstreams::upstreams(config, previous, runtime.trust(), &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));
     };
@@ -47,7 +47,7 @@ pub async fn build(
         listeners: config.listeners.iter().map(|raw| listener(raw, previous)).collect(),
         router: Arc::new(router),
         routes: routes.into(),
-        upstreams: config.upstreams.iter().map(|(name, raw)| Arc::new(upstream(name, raw))).collect(),
+        upstreams,
         resources: Arc::new(resources),
         owned_headers: owned_headers(&plugins),
         plugins,
@@ -73,19 +73,4 @@ fn listener(raw: &config::Listener, previous: Option<&Snapshot>) -> Arc<Listener
     };
     let old = previous.and_then(|previous| previous.listeners.iter().find(|old| ***old == listener));
     old.cloned().unwrap_or_else(|| Arc::new(listener))
-}
-
-fn upstream(name: &str, raw: &config::Upstream) -> Upstream {
-    let weights: Vec<u32> = raw.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-    Upstream {
-        name: name.into(),
-        endpoints: raw
-            .endpoints
-            .iter()
-            .map(|endpoint| Arc::new(Endpoint { host: endpoint.url.host.clone(), port: endpoint.url.port }))
-            .collect(),
-        balancer: Balancer::new(&weights),
-        timeouts: Timeouts { connect: raw.timeouts.connect, per_try: raw.timeouts.per_try, idle: raw.timeouts.idle },
-        idle_connections_max: raw.limits.connections,
-    }
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod routes;
+mod upstreams;
 mod resources;
 mod tables;
 mod plugins;

@@ -102,7 +102,8 @@ impl Build<'_, '_> {
         on_error: config::OnError,
         at: &At<'_>,
     ) -> Option<Arc<dyn Filter>> {
-        match native::build(name, config) {
+        let upstreams: Vec<&str> = self.config.upstreams.keys().map(String::as_str).collect();
+        match native::build(name, config, &upstreams) {
             Some(Ok(filter)) => Some(filter),
             Some(Err(message)) => {
                 let at = at.key("config");

@@ -1,10 +1,26 @@
 //! Upstreams: named sets of endpoints, and the connections to them.
+//!
+//! ```text
+//! load        what is under way, waiting and open, against its limits
+//! retry       what is tried again, and within which budget
+//! mirrored    copies of other upstreams' requests, counted
+//! transport   protocol, TLS, times and limits
+//! client/     this worker's connections to an endpoint
+//! ```
 
 mod balancer;
+mod load;
+mod retry;
+mod mirrored;
+mod transport;
 mod client;
 
 pub use balancer::{Balancer, Weighted};
-pub use client::{Client, SendError, Sent};
+pub use client::{Client, Failed, Loss, SendError, Sent};
+pub use load::{Full, Limits, Load, Permit};
+pub use mirrored::{MirrorOutcome, MirrorPermit, Mirrored};
+pub use retry::{Budget, Hedge, RETRIES_MIN, Retries, RetryOutcome};
+pub use transport::{Protocol, Tls, Transport};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +32,12 @@ pub struct Upstream {
     pub endpoints: Vec<Arc<Endpoint>>,
     pub balancer: Balancer,
     pub timeouts: Timeouts,
-    /// Connections of one worker to one endpoint that may wait idle.
-    pub idle_connections_max: usize,
+    pub transport: Arc<Transport>,
+    /// `None`: a request is tried once.
+    pub retries: Option<Retries>,
+    /// Of further tries; older than this snapshot where the upstream is.
+    pub budget: Arc<Budget>,
+    pub mirrored: Arc<Mirrored>,
 }
 
 /// Where one server of an upstream listens.

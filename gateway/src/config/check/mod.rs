@@ -18,6 +18,7 @@ mod respond;
 mod rollout;
 mod routes;
 mod upstreams;
+mod traffic;
 mod urls;
 
 use std::collections::hash_map::Entry;
@@ -37,7 +38,7 @@ use super::scalar::{AutoOrWhole, Size, Span, Whole};
 use super::suggest::{did_you_mean, nearest};
 
 /// Names of the filters that are part of the gateway; no plugin may have one of them.
-pub const NATIVE_FILTERS: [&str; 1] = ["headers"];
+pub const NATIVE_FILTERS: [&str; 2] = ["headers", "mirror"];
 
 /// Threads beyond which `workers` is taken for a mistake.
 const WORKERS_MAX: u64 = 1024;

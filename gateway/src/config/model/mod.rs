@@ -8,6 +8,7 @@ mod plugins;
 mod resources;
 mod routes;
 mod upstreams;
+mod traffic;
 
 mod scalar;
 
@@ -26,7 +27,8 @@ pub use self::resources::{
 };
 pub use self::routes::{Defaults, Failure, FieldMatch, FilterUse, Match, OnError, PathMatch, Respond, Route, Target};
 pub use self::scalar::{ByteSize, Rate};
-pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamLimits, UpstreamTimeouts};
+pub use self::traffic::{Hedge, Retries, RetryWhen, UpstreamLimits, UpstreamProtocol, UpstreamTls};
+pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]

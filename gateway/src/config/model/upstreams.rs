@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::{Hedge, Retries, UpstreamLimits, UpstreamProtocol, UpstreamTls};
+
 /// Endpoints that serve the same thing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
@@ -10,6 +12,12 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     pub timeouts: UpstreamTimeouts,
     pub limits: UpstreamLimits,
+    pub protocol: UpstreamProtocol,
+    /// `None`: endpoints are spoken to in the clear.
+    pub tls: Option<UpstreamTls>,
+    /// `None`: a request is tried once.
+    pub retries: Option<Retries>,
+    pub hedge: Option<Hedge>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -19,21 +27,24 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// `http://HOST:PORT`; no path, query or user. Displayed in that form.
+/// `http://HOST:PORT` or `https://HOST:PORT`; no path, query or user. Displayed in that form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointUrl {
     /// A name or an address; an IPv6 address stands here without its brackets.
     pub host: String,
-    /// 80 where the URL has none; never 0.
+    /// 80, or 443 with TLS, where the URL has none; never 0.
     pub port: u16,
+    /// The scheme is `https`.
+    pub is_tls: bool,
 }
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
         if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "http://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }
@@ -52,17 +63,5 @@ pub struct UpstreamTimeouts {
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(1), per_try: Duration::from_secs(15), idle: Duration::from_secs(30) }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct UpstreamLimits {
-    /// Idle connections that each worker keeps; 1024, and 0 keeps none.
-    pub connections: usize,
-}
-
-impl Default for UpstreamLimits {
-    fn default() -> Self {
-        Self { connections: 1024 }
     }
 }

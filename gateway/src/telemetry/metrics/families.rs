@@ -2,11 +2,12 @@
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
+use super::{GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample, upstreams};
 
 /// All that have a metric.
 pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
     let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins)).chain(of_key_sets(&plugins.key_sets));
+    let all = all.chain(upstreams::of(&plugins.upstreams));
     // The format has no way to say that a family is empty.
     all.filter(|family| !family.get_metric().is_empty()).collect()
 }
@@ -124,7 +125,7 @@ fn of_key_sets(samples: &[KeySetSample]) -> [MetricFamily; 3] {
 }
 
 /// A label's name and value.
-type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'static str, &'a str);
 
 impl VersionSample {
     fn labels(&self) -> [Label<'_>; 2] {
@@ -180,7 +181,7 @@ fn by<'a>(
         .map(move |(value, count)| metric(number(*count), [&version.labels()[..], &[(label, *value)]].concat()))
 }
 
-fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item = Metric>) -> MetricFamily {
+pub(super) fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item = Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -189,7 +190,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item 
     family
 }
 
-fn counter(value: f64, labels: Vec<Label<'_>>) -> Metric {
+pub(super) fn counter(value: f64, labels: Vec<Label<'_>>) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = labelled(labels);
@@ -197,7 +198,7 @@ fn counter(value: f64, labels: Vec<Label<'_>>) -> Metric {
     metric
 }
 
-fn gauge(value: f64, labels: Vec<Label<'_>>) -> Metric {
+pub(super) fn gauge(value: f64, labels: Vec<Label<'_>>) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = labelled(labels);
@@ -218,7 +219,7 @@ fn labelled(mut labels: Vec<Label<'_>>) -> Metric {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the format has floats only; counts below 2^53 are exact")]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

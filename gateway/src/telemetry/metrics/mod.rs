@@ -4,6 +4,9 @@
 //! over at each scrape as [`PluginSamples`]; `families` gives it its names.
 
 mod families;
+mod upstreams;
+
+pub use upstreams::UpstreamSample;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,6 +36,7 @@ pub struct PluginSamples {
     /// Plugins, and what they wrote in vain: under names that are malformed, too many, or in use for the other kind.
     pub dropped: Vec<(String, u64)>,
     pub key_sets: Vec<KeySetSample>,
+    pub upstreams: Vec<UpstreamSample>,
 }
 
 /// One version of a declared plugin, summed over all workers.
