@@ -60,7 +60,7 @@ impl Check<'_> {
         let Some(raw) = raw else { return default };
         UpstreamLimits {
             connections: self.whole(&at.key("connections"), raw.connections, default.connections, 1..=u64::MAX),
-            pending: self.whole(&at.key("pending"), raw.pending, default.pending, 0..=u64::MAX),
+            pending: self.whole(&at.key("pending"), raw.pending, default.pending, 1..=u64::MAX),
             requests: self.whole(&at.key("requests"), raw.requests, default.requests, 1..=u64::MAX),
             streams: self.whole(&at.key("streams"), raw.streams, default.streams, 1..=STREAMS_MAX),
         }

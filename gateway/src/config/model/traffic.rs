@@ -33,7 +33,7 @@ impl Default for UpstreamTls {
     }
 }
 
-/// Figures over all workers; none is zero, except `pending`.
+/// Figures over all workers; none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamLimits {
     /// 1024.

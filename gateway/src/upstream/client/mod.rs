@@ -145,7 +145,9 @@ impl Client {
         let has_ended = request.body().has_ended();
         match kept {
             Kept::Http1(mut http1) => {
-                outgoing::into_http1(&mut request);
+                if self.transport.protocol != Protocol::Http1 {
+                    outgoing::into_http1(&mut request);
+                }
                 // The body has passed, but the connection's own task may have a last word to say.
                 if http1.sender.ready().await.is_err() {
                     return Err(Unsent::Returned { request: Box::new(request), ticket });
@@ -180,30 +182,32 @@ impl Client {
     async fn connection(self: &Rc<Self>, fresh: bool) -> Result<(Kept, bool), SendError> {
         let Transport { limits, load, .. } = &*self.transport;
         let _waiting = (load.wait(limits)?, Count::up(&self.waiting));
-        let mut may_take = !fresh;
+        let mut was_woken = false;
         loop {
             // Listening before looking, so that no news is missed in between.
             let (mut closed, mut has_room) = (pin!(load.closed.notified()), pin!(self.has_room.notified()));
             closed.as_mut().enable();
             has_room.as_mut().enable();
-            if may_take && let Some(kept) = self.store.take(limits.streams) {
-                return Ok((kept, true));
-            }
-            may_take = true;
+            let take = || self.store.take(limits.streams).map(Found::Kept);
             // HTTP/2 connections are made one by one: the next may have room for all who wait.
-            let _starving = if self.is_connecting.get() {
-                None
-            } else if let Some(slot) = load.open(limits) {
-                return self.connect(slot).await.map(|kept| (kept, false));
-            } else if fresh && let Some(kept) = self.store.take(limits.streams) {
-                return Ok((kept, true));
-            } else {
-                Some(load.starve())
-            };
+            let open = || if self.is_connecting.get() { None } else { load.open(limits).map(Found::Slot) };
+            let found = if fresh { open().or_else(take) } else { take().or_else(open) };
+            if was_woken && found.is_some() {
+                // One piece of news was of no use here, but may be to the next who waits.
+                load.closed.notify_one();
+                self.has_room.notify_one();
+            }
+            match found {
+                Some(Found::Kept(kept)) => return Ok((kept, true)),
+                Some(Found::Slot(slot)) => return self.connect(slot).await.map(|made| (made, false)),
+                None => {}
+            }
+            let _starving = (!self.is_connecting.get()).then(|| load.starve());
             tokio::select! {
                 () = closed => {}
                 () = has_room => {}
             }
+            was_woken = true;
         }
     }
 
@@ -248,9 +252,11 @@ impl Client {
             drop(ticket);
             if has_ended.is_some_and(|has_ended| !has_ended.get()) {
                 // The client still sends what nobody waits for. It may finish, in a while, so that it reads its answer in peace.
+                let Http1 { sender, task } = http1;
+                drop(sender);
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(LINGER).await;
-                    http1.task.abort();
+                    task.abort();
                 });
             } else if let Some(client) = client.upgrade() {
                 client.take_back(http1);
@@ -305,6 +311,13 @@ fn authority(endpoint: &Endpoint) -> String {
         address if address.contains(':') => format!("[{address}]:{}", endpoint.port),
         host => format!("{host}:{}", endpoint.port),
     }
+}
+
+/// What a request that waits has come by.
+enum Found {
+    Kept(Kept),
+    /// Room to make a connection.
+    Slot(Slot),
 }
 
 /// A request that a connection did not take.
