@@ -37,11 +37,13 @@ fn the_readme_gives_commands_that_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_configuration_in_the_readme_is_valid() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README is text");
-    let config = blocks(&readme, "yaml").next().expect("the README shows a configuration");
-    let output = GATEWAY.on("validate", config, &[]).await;
-    assert_eq!(output.code, 0, "{}", output.stderr);
+async fn the_configurations_in_documents_are_valid() {
+    for document in ["README.md", "gateway/docs/forwarding.md"] {
+        let text = fs::read_to_string(root().join(document)).expect("a document is text");
+        let config = blocks(&text, "yaml").next().expect("it shows a configuration");
+        let output = GATEWAY.on("validate", config, &[]).await;
+        assert_eq!(output.code, 0, "{document}: {}", output.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

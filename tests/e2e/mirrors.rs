@@ -45,10 +45,12 @@ async fn the_copy_is_what_the_upstream_is_sent() {
         assert_eq!(client.ask(lines, body).await.echo().fields.get("x-seen"), Some("yes"));
     }
     counted(&gateway, "answered", 3).await;
-    for (copy, sent) in shadow.requests().iter().zip(origin.requests()) {
+    for sent in origin.requests() {
+        let id = sent.fields.get("x-request-id").expect("each request has an id");
+        let copies = shadow.requests();
+        let copy = copies.iter().find(|copy| copy.fields.get("x-request-id") == Some(id)).expect("a copy");
         assert_eq!((&copy.method, &copy.target, &copy.body), (&sent.method, &sent.target, &sent.body));
         assert_eq!(copy.fields.get("x-seen"), Some("yes"), "it is made after all filters");
-        assert_eq!(copy.fields.get("x-request-id"), sent.fields.get("x-request-id"));
     }
 }
 
@@ -96,5 +98,6 @@ async fn a_share_of_the_requests_is_copied() {
         client.send(http(&["GET / HTTP/1.1", "Host: a"], "")).await;
         assert_eq!(client.response().await.status, 200);
     }
-    counted(&gateway, "answered", 10).await;
+    // Multiples of the golden ratio: never far from a quarter, and always the same.
+    counted(&gateway, "answered", 12).await;
 }

@@ -87,7 +87,7 @@ async fn recovers(gateway: &Gateway, origin: &mut Upstream, what: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_before_the_head_is_a_problem_with_its_reason() {
     let mut origin = Upstream::manual().await;
-    let mut gateway = gateway(&origin).await;
+    let gateway = gateway(&origin).await;
     for fault in BEFORE {
         let from = gateway.log().len();
         let mut client = gateway.client().await;

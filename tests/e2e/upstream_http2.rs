@@ -147,7 +147,8 @@ async fn half_a_response_is_never_a_clean_one() {
     let mut origin = Http2Upstream::manual().await;
     let gateway = gateway(&origin).await;
     for length in [Some("10"), None] {
-        let asked = ask(&gateway, "/");
+        let mut client = gateway.client().await;
+        client.send(http(&["GET / HTTP/1.1", "Host: a"], "")).await;
         let mut exchange = origin.next().await;
         let mut response = http::Response::builder();
         if let Some(length) = length {
@@ -155,8 +156,10 @@ async fn half_a_response_is_never_a_clean_one() {
         }
         exchange.head(response.body(()).expect("a head"));
         exchange.data(b"half");
+        assert_eq!(client.head().await.status(), 200);
+        client.chunk().await.expect("a piece").expect("half");
         exchange.reset(Reason::CANCEL);
-        asked.await.expect("a task").expect_err("half a body has no clean end");
+        client.rest().await.expect_err("half a body has no clean end");
     }
 }
 

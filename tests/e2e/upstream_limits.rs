@@ -31,7 +31,7 @@ fn assert_full(answer: &Response) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_many_requests_are_under_way_and_the_next_is_told_503() {
     let mut origin = Upstream::manual().await;
-    let mut gateway = gateway(&origin, "requests: 2").await;
+    let gateway = gateway(&origin, "requests: 2").await;
     let (mut one, mut two) = (send(&gateway, "/1").await, send(&gateway, "/2").await);
     let (first, second) = (origin.next().await, origin.next().await);
     assert_full(&gateway.client().await.get("/3").await);

@@ -8,7 +8,7 @@ fn trusting(tls: &Tls, more: &str) -> String {
     format!("tls: {{ ca: '{}'{more} }}", tls.authority().display())
 }
 
-async fn flagged(gateway: &mut Gateway, flag: &str) {
+async fn flagged(gateway: &Gateway, flag: &str) {
     gateway.log().wait("why the request failed", |line| line.field("flag") == Some(flag)).await;
 }
 
@@ -35,11 +35,11 @@ async fn an_upstream_that_nobody_vouches_for_is_a_problem_502() {
         (tls.nameless_origin(), trusting(&tls, "")),
         (tls.origin(), trusting(&tls, ", server_name: other.example")),
     ] {
-        let mut gateway = GATEWAY.start(Config::to_url(&url).upstream(&lines)).await;
+        let gateway = GATEWAY.start(Config::to_url(&url).upstream(&lines)).await;
         let answer = gateway.client().await.get("/").await;
         answer.problem(502);
         assert_eq!(answer.field("proxy-status"), Some("witgate; error=tls_certificate_error"), "{lines}");
-        flagged(&mut gateway, "UF").await;
+        flagged(&gateway, "UF").await;
     }
     assert!(origin.requests().is_empty());
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -104,13 +105,23 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         .await
         .map_err(io::Error::other)?;
     // Shared with the task, because the connection alone knows how many streams the upstream allows by now.
-    let connection = Rc::new(RefCell::new(connection));
+    let connection = Rc::new(RefCell::new(Some(connection)));
     let known = connection.clone();
     tokio::task::spawn_local(async move {
         let _slot = slot;
-        let _ = poll_fn(|context| Pin::new(&mut *connection.borrow_mut()).poll(context)).await;
+        let over = poll_fn(|context| match &mut *connection.borrow_mut() {
+            Some(connection) => Pin::new(connection).poll(context).map(drop),
+            None => Poll::Ready(()),
+        });
+        over.await;
+        // With it goes its end of the queue: whoever sends sees that it is closed.
+        connection.borrow_mut().take();
     });
-    let allowed = move || known.try_borrow().map_or(usize::MAX, |connection| connection.current_max_send_streams());
+    let allowed = move || match known.try_borrow().as_deref() {
+        Ok(Some(connection)) => connection.current_max_send_streams(),
+        Ok(None) => 0,
+        Err(_) => usize::MAX,
+    };
     Ok(Kept::Http2(Http2::new(sender, Box::new(allowed))))
 }
 
