@@ -128,6 +128,26 @@ async fn a_stream_that_was_refused_before_processing_is_sent_again() {
     asked.await.expect("a task").expect("an answer").problem(502);
 }
 
+/// Frames by hand (RFC 9113 §6), because no server of a library leaves a stream unread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_the_upstream_never_looked_at_is_sent_again() {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GO_AWAY: &[u8] =
+        &[0, 0, 8, 7, 0, 0, 0, 0, 0, /* last stream */ 0, 0, 0, 0, /* NO_ERROR */ 0, 0, 0, 0];
+    const NO_CONTENT: &[u8] = &[0, 0, 1, 1, /* the whole of it */ 5, 0, 0, 0, 1, /* :status: 204 */ 0x89];
+    let mut origin = harness::Upstream::manual().await;
+    let rules = "protocol: http2\nretries: { when: [reset] }";
+    let gateway = GATEWAY.start(Config::to(&origin).top("workers: 1").upstream(rules)).await;
+    let mut client = gateway.client().await;
+    client.send(http(&["POST / HTTP/1.1", "Host: a", "Content-Length: 2"], "ab")).await;
+    let mut first = origin.next().await;
+    assert_eq!(first.head.start, "PRI * HTTP/2.0");
+    first.send([SETTINGS, GO_AWAY].concat()).await;
+    let mut second = origin.next().await;
+    second.send([SETTINGS, NO_CONTENT].concat()).await;
+    assert_eq!(client.response().await.status, 204, "though a POST may not be said twice");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_reset_is_a_problem_502_and_its_connection_lives_on() {
     let mut origin = Http2Upstream::manual().await;

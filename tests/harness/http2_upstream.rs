@@ -21,7 +21,7 @@ pub struct Http2Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     streams: mpsc::UnboundedReceiver<Http2Exchange>,
-    orders: broadcast::Sender<Order>,
+    farewells: broadcast::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
@@ -32,15 +32,6 @@ pub struct Http2Exchange {
     pub connection: usize,
     respond: SendResponse<Bytes>,
     sending: Option<SendStream<Bytes>>,
-}
-
-/// What all connections that are open are told.
-#[derive(Clone, Copy)]
-enum Order {
-    /// Say that no more is taken, end what is in flight, close.
-    GoAway,
-    /// Say that nothing more was looked at than what was handed out, and close.
-    Abandon,
 }
 
 impl Http2Upstream {
@@ -55,9 +46,9 @@ impl Http2Upstream {
         let address = listener.local_addr().expect("a bound socket has an address");
         let connections = Arc::new(AtomicUsize::new(0));
         let (give, streams) = mpsc::unbounded_channel();
-        let (orders, _) = broadcast::channel(4);
-        let accepting = tokio::spawn(accept(listener, max, connections.clone(), give, orders.clone()));
-        Http2Upstream { address, connections, streams, orders, accepting }
+        let (farewells, _) = broadcast::channel(4);
+        let accepting = tokio::spawn(accept(listener, max, connections.clone(), give, farewells.clone()));
+        Http2Upstream { address, connections, streams, farewells, accepting }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -76,12 +67,7 @@ impl Http2Upstream {
 
     /// Send every connection away in good order (RFC 9113 §6.8).
     pub fn go_away(&self) {
-        let _ = self.orders.send(Order::GoAway);
-    }
-
-    /// Send every connection away at once: streams that the test was not handed are not looked at.
-    pub fn abandon(&self) {
-        let _ = self.orders.send(Order::Abandon);
+        let _ = self.farewells.send(());
     }
 }
 
@@ -156,14 +142,14 @@ async fn accept(
     streams_max: u32,
     connections: Arc<AtomicUsize>,
     give: mpsc::UnboundedSender<Http2Exchange>,
-    orders: broadcast::Sender<Order>,
+    farewells: broadcast::Sender<()>,
 ) {
     // The set ends with this task, and with it every connection.
     let mut serving = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.expect("a listening socket accepts");
         let number = connections.fetch_add(1, Ordering::SeqCst) + 1;
-        serving.spawn(serve(stream, number, streams_max, give.clone(), orders.subscribe()));
+        serving.spawn(serve(stream, number, streams_max, give.clone(), farewells.subscribe()));
         while serving.try_join_next().is_some() {}
     }
 }
@@ -173,7 +159,7 @@ async fn serve(
     connection: usize,
     streams_max: u32,
     give: mpsc::UnboundedSender<Http2Exchange>,
-    mut orders: broadcast::Receiver<Order>,
+    mut farewells: broadcast::Receiver<()>,
 ) {
     let mut builder = h2::server::Builder::new();
     let Ok(mut wire) = builder.max_concurrent_streams(streams_max).handshake::<_, Bytes>(stream).await else { return };
@@ -185,10 +171,7 @@ async fn serve(
                     return;
                 }
             }
-            Ok(order) = orders.recv() => match order {
-                Order::GoAway => wire.graceful_shutdown(),
-                Order::Abandon => wire.abrupt_shutdown(Reason::NO_ERROR),
-            }
+            Ok(()) = farewells.recv() => wire.graceful_shutdown(),
         }
     }
 }

@@ -11,7 +11,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::{Body, BodyError};
 
-/// A body, and what has been read of it.
+/// A body, and what has been read of it. Clones share both.
+#[derive(Clone)]
 pub struct Replay(Rc<RefCell<Recording>>);
 
 struct Recording {

@@ -97,7 +97,7 @@ impl<'t> Tries<'t> {
         let request = |body| upstream_request(way.upstream, exchange, exchange.headers.clone(), body);
         let first: Request<Body> = request(self.body.take());
         let second = self.body.again();
-        let again = move || second.and_then(|second| second.body()).map(request);
+        let again = move || second.filter(Source::can_repeat).map(|mut second| request(second.take()));
         Ok(Box::pin(way.attempt(endpoint, first, again, &exchange.method, exchange.deadline)))
     }
 
@@ -145,7 +145,7 @@ enum Source {
     Empty,
     /// One that is too long to be kept.
     Once(Body),
-    Kept(std::rc::Rc<Replay>),
+    Kept(Replay),
 }
 
 impl Source {
@@ -153,7 +153,7 @@ impl Source {
         let is_short = body.size_hint().lower() <= bytes_max as u64;
         match body {
             body if body.is_end_stream() => Self::Empty,
-            body if is_short => Self::Kept(std::rc::Rc::new(Replay::new(body, bytes_max))),
+            body if is_short => Self::Kept(Replay::new(body, bytes_max)),
             body => Self::Once(body),
         }
     }
@@ -167,12 +167,12 @@ impl Source {
         }
     }
 
-    /// What a try can be said again with by itself.
-    fn again(&self) -> Option<Again> {
+    /// The same body for a try that is said again; `None` when it lasts for one only.
+    fn again(&self) -> Option<Self> {
         match self {
-            Self::Empty => Some(Again::Empty),
+            Self::Empty => Some(Self::Empty),
             Self::Once(_) => None,
-            Self::Kept(replay) => Some(Again::Kept(replay.clone())),
+            Self::Kept(replay) => Some(Self::Kept(replay.clone())),
         }
     }
 
@@ -196,20 +196,6 @@ impl Source {
             Self::Empty => true,
             Self::Once(_) => false,
             Self::Kept(replay) => replay.is_whole(),
-        }
-    }
-}
-
-enum Again {
-    Empty,
-    Kept(std::rc::Rc<Replay>),
-}
-
-impl Again {
-    fn body(&self) -> Option<Body> {
-        match self {
-            Self::Empty => Some(Body::Empty),
-            Self::Kept(replay) => replay.body(),
         }
     }
 }

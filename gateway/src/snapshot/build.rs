@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::resources::Resources;
-use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes, upstreams};
+use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes, transport};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
+use crate::outbound::Trust;
 use crate::plugin::Runtime;
+use crate::upstream::{Balancer, Endpoint, Upstream};
 
 /// Why there is no snapshot.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub async fn build(
     let mut plugins = Plugins::new(config, previous, runtime, &resources);
     plugins.load(choices, &mut faults).await;
     let routes = routes::routes(config, &mut plugins, &mut faults);
-    let upstreams = upstreams::upstreams(config, previous, runtime.trust(), &mut faults);
+    let upstreams = upstreams(config, previous, runtime.trust(), &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));
     };
@@ -73,4 +75,30 @@ fn listener(raw: &config::Listener, previous: Option<&Snapshot>) -> Arc<Listener
     };
     let old = previous.and_then(|previous| previous.listeners.iter().find(|old| ***old == listener));
     old.cloned().unwrap_or_else(|| Arc::new(listener))
+}
+
+/// In the map's order. What is counted goes on from the upstream of the same name.
+fn upstreams(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    trust: &Trust,
+    faults: &mut Vec<Fault>,
+) -> Vec<Arc<Upstream>> {
+    let old = |name: &str| previous?.upstreams.iter().find(|upstream| *upstream.name == *name);
+    let upstream = |(name, raw): (&String, &config::Upstream)| {
+        let old = old(name).map(|old| &**old);
+        let weights: Vec<u32> = raw.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let endpoints = raw.endpoints.iter().map(|endpoint| &endpoint.url);
+        Arc::new(Upstream {
+            name: name.as_str().into(),
+            endpoints: endpoints.map(|url| Arc::new(Endpoint { host: url.host.clone(), port: url.port })).collect(),
+            balancer: Balancer::new(&weights),
+            timeouts: transport::timeouts(raw),
+            transport: transport::transport(name, raw, old, trust, faults),
+            retries: transport::retries(raw),
+            budget: old.map(|old| old.budget.clone()).unwrap_or_default(),
+            mirrored: old.map(|old| old.mirrored.clone()).unwrap_or_default(),
+        })
+    };
+    config.upstreams.iter().map(upstream).collect()
 }

@@ -5,7 +5,7 @@
 
 mod build;
 mod routes;
-mod upstreams;
+mod transport;
 mod resources;
 mod tables;
 mod plugins;

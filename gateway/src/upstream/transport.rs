@@ -97,3 +97,39 @@ impl fmt::Debug for Tls {
 
 const HTTP1: &[u8] = b"http/1.1";
 pub(super) const HTTP2: &[u8] = b"h2";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_transport_stays_while_nothing_changes_and_its_load_in_any_case() {
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts { connect: second, per_try: second, idle: second };
+        let limits = Limits { connections: 1, pending: 1, requests: 1, streams: 1 };
+        let first = Transport::new(Protocol::Http1, None, timeouts, limits, None);
+        let same = Transport::new(Protocol::Http1, None, timeouts, limits, Some(&first));
+        assert!(Arc::ptr_eq(&first, &same));
+        let changed = [
+            Transport::new(Protocol::Auto, None, timeouts, limits, Some(&first)),
+            Transport::new(Protocol::Http1, None, Timeouts { idle: second * 2, ..timeouts }, limits, Some(&first)),
+            Transport::new(Protocol::Http1, None, timeouts, Limits { streams: 2, ..limits }, Some(&first)),
+            Transport::new(Protocol::Http1, tls(None), timeouts, limits, Some(&first)),
+        ];
+        for other in &changed {
+            assert!(!Arc::ptr_eq(&first, other) && Arc::ptr_eq(&first.load, &other.load), "{other:?}");
+        }
+        let secure = &changed[3];
+        assert!(Arc::ptr_eq(secure, &Transport::new(Protocol::Http1, tls(None), timeouts, limits, Some(secure))));
+        let renamed = Transport::new(Protocol::Http1, tls(Some("a")), timeouts, limits, Some(secure));
+        assert!(!Arc::ptr_eq(secure, &renamed));
+    }
+
+    fn tls(name: Option<&str>) -> Option<Tls> {
+        let terms = TlsTerms { verify: false, ..TlsTerms::default() };
+        let name = name.map(|name| ServerName::try_from(name.to_owned()).expect("a name"));
+        Tls::new(&Trust::default(), terms, name).ok()
+    }
+}

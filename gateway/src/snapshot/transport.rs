@@ -1,4 +1,4 @@
-//! The upstreams of a snapshot: what is unchanged is carried over from the one before, and so is all that is counted.
+//! How the upstreams of a snapshot are reached, and what is tried again: from the configuration, and the files that it names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,55 +6,37 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use rustls::pki_types::ServerName;
 
-use super::Snapshot;
-use crate::config::model::{self as config, Config};
+use crate::config::model as config;
 use crate::config::{At, Fault};
 use crate::outbound::{TlsTerms, Trust};
-use crate::upstream::{Balancer, Endpoint, Hedge, Limits, Protocol, Retries, Timeouts, Tls, Transport, Upstream};
+use crate::upstream::{Hedge, Limits, Protocol, Retries, Timeouts, Tls, Transport, Upstream};
 
-/// The upstreams in the map's order; the faults of those whose TLS cannot be set up are noted.
-pub(super) fn upstreams(
-    config: &Config,
-    previous: Option<&Snapshot>,
+/// The transport of one upstream: that of the upstream before it where nothing has changed, files included. Notes what keeps
+/// TLS from being set up.
+pub(super) fn transport(
+    name: &str,
+    raw: &config::Upstream,
+    old: Option<&Upstream>,
     trust: &Trust,
     faults: &mut Vec<Fault>,
-) -> Vec<Arc<Upstream>> {
-    let old = |name: &str| previous?.upstreams.iter().find(|upstream| *upstream.name == *name);
-    let upstreams = config.upstreams.iter().map(|(name, raw)| {
-        let tls = raw.tls.as_ref().and_then(|raw| tls(name, raw, trust, faults));
-        Arc::new(upstream(name, raw, tls, old(name)))
-    });
-    upstreams.collect()
-}
-
-fn upstream(name: &str, raw: &config::Upstream, tls: Option<Tls>, old: Option<&Arc<Upstream>>) -> Upstream {
-    let weights: Vec<u32> = raw.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-    let timeouts = Timeouts { connect: raw.timeouts.connect, per_try: raw.timeouts.per_try, idle: raw.timeouts.idle };
+) -> Arc<Transport> {
     let protocol = match raw.protocol {
         config::UpstreamProtocol::Http1 => Protocol::Http1,
         config::UpstreamProtocol::Http2 => Protocol::Http2,
         config::UpstreamProtocol::Auto => Protocol::Auto,
     };
+    let tls = raw.tls.as_ref().and_then(|raw| tls(name, raw, trust, faults));
     let config::UpstreamLimits { connections, pending, requests, streams } = raw.limits;
     let limits = Limits { connections, pending, requests, streams };
-    Upstream {
-        name: name.into(),
-        endpoints: raw
-            .endpoints
-            .iter()
-            .map(|endpoint| Arc::new(Endpoint { host: endpoint.url.host.clone(), port: endpoint.url.port }))
-            .collect(),
-        balancer: Balancer::new(&weights),
-        timeouts,
-        transport: Transport::new(protocol, tls, timeouts, limits, old.map(|old| &old.transport)),
-        retries: retries(raw),
-        budget: old.map(|old| old.budget.clone()).unwrap_or_default(),
-        mirrored: old.map(|old| old.mirrored.clone()).unwrap_or_default(),
-    }
+    Transport::new(protocol, tls, timeouts(raw), limits, old.map(|old| &old.transport))
+}
+
+pub(super) fn timeouts(raw: &config::Upstream) -> Timeouts {
+    Timeouts { connect: raw.timeouts.connect, per_try: raw.timeouts.per_try, idle: raw.timeouts.idle }
 }
 
 /// Hedging takes from the budget of retries: without rules for those, from a budget of the same size.
-fn retries(raw: &config::Upstream) -> Option<Retries> {
+pub(super) fn retries(raw: &config::Upstream) -> Option<Retries> {
     let hedge = raw.hedge.map(|hedge| Hedge { after: hedge.after, tries_max: hedge.max });
     let none = || config::Retries { attempts: 0, ..config::Retries::default() };
     let rules = match (&raw.retries, hedge) {
@@ -94,5 +76,5 @@ fn tls(name: &str, raw: &config::UpstreamTls, trust: &Trust, faults: &mut Vec<Fa
     };
     let server_name = raw.server_name.clone().and_then(|name| ServerName::try_from(name).ok());
     let made = Tls::new(trust, terms, server_name);
-    made.map_err(|error| faults.push(Fault::key(&at, format!("there can be no TLS to `{name}`: {error}")))).ok()
+    made.map_err(|error| faults.push(Fault::key(at, format!("there can be no TLS to `{name}`: {error}")))).ok()
 }
