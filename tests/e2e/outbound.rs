@@ -284,7 +284,7 @@ async fn an_https_origin_must_be_vouched_for() {
     let (tls, stranger) = (Tls::before(&origin).await, Tls::before(&origin).await);
     for (trusted, reason) in [(&tls, None), (&stranger, Some("Unavailable"))] {
         let grants = format!("http: ['{}'], private_addresses: true", tls.origin());
-        let gateway = GATEWAY.trusting(trusted.authority()).start(config(&origin, &grants, "")).await;
+        let gateway = GATEWAY.trusting(&trusted.authority()).start(config(&origin, &grants, "")).await;
         let answer = send(&mut gateway.client().await, &format!("GET {}/", tls.origin()), &[]).await;
         match reason {
             None => assert_eq!((answer.status, answer.field("x-status")), (200, Some("200"))),

@@ -1,6 +1,6 @@
 //! Upstreams that are there, idle, gone, back, or talking nonsense; and the connections the gateway keeps to them.
 
-use harness::{Config, Exchange, Load, Response, Upstream, http, yaml};
+use harness::{Config, Exchange, Load, Nginx, Response, Upstream, http, yaml};
 
 use crate::GATEWAY;
 
@@ -28,6 +28,17 @@ async fn a_kept_connection_that_the_upstream_closes_fails_no_request() {
         // The next request races with the news that this one is closed.
         origin.hang_up().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_may_close_its_connections_when_it_likes() {
+    let server = "keepalive_requests 2; location / { return 200 $connection_requests; }";
+    let Some(nginx) = Nginx::start("", server).await else { return };
+    let gateway = GATEWAY.start(Config::to(&nginx.address()).top("workers: 1")).await;
+    let mut load = Load::start(gateway.listener("http"), "/", 4);
+    load.answers(400).await;
+    let tally = load.stop().await;
+    assert_eq!((tally.of(200), tally.failures.len()), (tally.total(), 0), "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

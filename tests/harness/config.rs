@@ -5,8 +5,6 @@
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
-use crate::upstream::Upstream;
-
 /// One listener `http`, one upstream `origin`, and one route `all` from everything to it; each takes more keys, as YAML lines.
 #[derive(Clone, Default)]
 pub struct Config {
@@ -20,9 +18,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Everything goes to this upstream.
-    pub fn to(origin: &Upstream) -> Config {
-        Config { origin: origin.to_string(), ..Config::default() }
+    /// Everything goes to this upstream: `HOST:PORT`, in the clear.
+    pub fn to(origin: &impl Display) -> Config {
+        Config::to_url(&format!("http://{origin}"))
+    }
+
+    /// Everything goes to the endpoint of this URL.
+    pub fn to_url(origin: &str) -> Config {
+        Config { origin: origin.to_owned(), ..Config::default() }
     }
 
     /// More keys at top level.
@@ -85,7 +88,7 @@ impl Display for Config {
         if !plugins.is_empty() {
             write!(out, "plugins:\n{plugins}")?;
         }
-        write!(out, "upstreams:\n  origin:\n    endpoints: [{{ url: 'http://{origin}' }}]\n{upstream}")?;
+        write!(out, "upstreams:\n  origin:\n    endpoints: [{{ url: '{origin}' }}]\n{upstream}")?;
         write!(
             out,
             "routes:\n{routes}  - name: all\n    match: {{ path: {{ prefix: / }} }}\n    upstream: origin\n{route}"

@@ -43,6 +43,10 @@ pub struct AutoOrWhole(pub Option<Whole>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanOrNever(pub Option<Span>);
 
+/// A word, or a number as its digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberOrWord(pub String);
+
 /// A value that has a text, and perhaps a number that stands for it.
 trait Scalar: Sized {
     /// Completes "expected …".
@@ -153,6 +157,18 @@ impl Scalar for SpanOrNever {
     }
 }
 
+impl Scalar for NumberOrWord {
+    const EXPECTED: &'static str = "a word or a whole number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn from_number(number: i64) -> Option<Self> {
+        Some(Self(number.to_string()))
+    }
+}
+
 /// The text, if it is nothing but digits, and at least one.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
@@ -239,6 +255,10 @@ scalar!(SpanOrNever, "DurationOrNever", {
 });
 scalar!(AutoOrWhole, "AutoOrWhole", {
     "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^(auto|[0-9]+)$|\\$\\{" }]
+});
+
+scalar!(NumberOrWord, "NumberOrWord", {
+    "anyOf": [{ "type": "integer" }, { "type": "string" }]
 });
 
 #[cfg(test)]

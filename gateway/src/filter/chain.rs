@@ -23,6 +23,10 @@ impl Chain {
         Self { filters: filters.into() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
     /// The names of its filters, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(|filter| filter.name())

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::flags::Flags;
 use super::problem;
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
@@ -40,6 +41,11 @@ pub struct Exchange {
     pub response: ResponseHead,
     /// On its way to the client, as `request_body`.
     pub response_body: Body,
+
+    /// Copies of the request to be made when it is forwarded.
+    pub mirrors: Vec<Arc<Mirroring>>,
+    /// Why it ended as it did.
+    pub flags: Flags,
 
     /// When the response's head is due, and every body that is collected before it.
     pub deadline: Instant,
@@ -117,6 +123,17 @@ pub enum Forwarding {
     Place(usize),
 }
 
+/// A copy of the request to be made, once it is forwarded.
+#[derive(Debug)]
+pub struct Mirroring {
+    /// A name of the configuration.
+    pub upstream: Arc<str>,
+    /// A longer body is not copied.
+    pub body_bytes_max: usize,
+    /// Copies under way to that upstream beyond which none is made.
+    pub in_flight_max: usize,
+}
+
 /// Status and fields of a response, and who made it.
 #[derive(Debug)]
 pub struct ResponseHead {
@@ -181,6 +198,8 @@ impl Exchange {
             request_body: Body::Empty,
             response: ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), origin: Origin::Gateway },
             response_body: Body::Empty,
+            mirrors: Vec::new(),
+            flags: Flags::default(),
             deadline: Instant::now(),
             lanes,
             guest_time,

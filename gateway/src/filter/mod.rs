@@ -6,6 +6,7 @@
 mod chain;
 mod exchange;
 mod problem;
+mod flags;
 mod report;
 pub mod native;
 mod wasm;
@@ -15,7 +16,8 @@ mod values;
 mod edits;
 
 pub use chain::{Chain, RequestEnd};
-pub use exchange::{Connection, Exchange, Forwarding, Origin, Reply, ResponseHead};
+pub use exchange::{Connection, Exchange, Forwarding, Mirroring, Origin, Reply, ResponseHead};
+pub use flags::{Flag, Flags};
 pub use report::BrokenOff;
 pub use wasm::{OnError, PluginFilter, Policy};
 

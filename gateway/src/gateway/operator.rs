@@ -13,8 +13,9 @@ use crate::plugin::{Hook, Version};
 use crate::resource::KeySet;
 use crate::snapshot::{Plugin, Target};
 use crate::telemetry::{
-    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, PluginSamples, VersionSample,
+    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, PluginSamples, UpstreamSample, VersionSample,
 };
+use crate::upstream::{MirrorOutcome, RetryOutcome, Upstream};
 
 impl Operator for Gateway {
     fn status(&self) -> Status {
@@ -118,6 +119,7 @@ impl Operator for Gateway {
             circuits: snapshot.states.circuits().map(circuit_sample).collect(),
             limits: snapshot.states.counted().map(limit_sample).collect(),
             endpoints: self.0.endpoint_samples(),
+            upstreams: snapshot.upstreams.iter().map(|upstream| upstream_sample(upstream)).collect(),
             ..self.0.guest_samples()
         };
         drop(told);
@@ -140,6 +142,19 @@ fn circuit_sample(circuit: &Circuit) -> CircuitSample {
 
 fn limit_sample(counted: Counted) -> LimitSample {
     LimitSample { route: counted.route.to_string(), decisions: counted.decisions }
+}
+
+fn upstream_sample(upstream: &Upstream) -> UpstreamSample {
+    let load = &upstream.transport.load;
+    let retries = RetryOutcome::ALL.map(|outcome| (outcome.name(), upstream.budget.counted(outcome)));
+    let mirrored = MirrorOutcome::ALL.map(|outcome| (outcome.name(), upstream.mirrored.counted(outcome)));
+    let load = [("requests", load.requests()), ("pending", load.pending()), ("connections", load.connections())];
+    UpstreamSample {
+        name: upstream.name.to_string(),
+        retries: retries.to_vec(),
+        mirrored: mirrored.to_vec(),
+        load: load.map(|(limit, count)| (limit, count as u64)).to_vec(),
+    }
 }
 
 fn key_set_sample(set: &KeySet) -> KeySetSample {

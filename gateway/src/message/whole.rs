@@ -84,17 +84,17 @@ pub fn forget_old_body(headers: &mut HeaderMap) {
 
 /// Data in the pieces in which it came: one is handed on as it is.
 #[derive(Default)]
-struct Pieces {
+pub(super) struct Pieces {
     first: Bytes,
     more: BytesMut,
 }
 
 impl Pieces {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         if self.more.is_empty() { self.first.len() } else { self.more.len() }
     }
 
-    fn push(&mut self, data: Bytes, announced: usize) {
+    pub(super) fn push(&mut self, data: Bytes, announced: usize) {
         if self.bytes() == 0 {
             self.first = data;
             return;
@@ -106,7 +106,7 @@ impl Pieces {
         self.more.extend_from_slice(&data);
     }
 
-    fn join(self) -> Bytes {
+    pub(super) fn join(self) -> Bytes {
         if self.more.is_empty() { self.first } else { self.more.freeze() }
     }
 }

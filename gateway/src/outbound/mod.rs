@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! trust        whose certificates are believed
+//! terms        TLS to a server on terms of its own
 //! address      which addresses a name may lead to
 //! connections  pooled HTTP/1.1 connections over TCP and TLS, of one runtime
 //! client       a plugin's request: small, bounded, to where it may go
@@ -12,6 +13,7 @@
 //! ```
 
 mod trust;
+mod terms;
 mod address;
 mod connections;
 mod client;
@@ -22,6 +24,7 @@ pub use address::Reach;
 pub use caller::{CallError, Caller};
 pub use client::{Client, SendError, Terms};
 pub use fetch::{Fetch, FetchError, Fetched, Fetcher};
+pub use terms::{TlsError, TlsTerms};
 pub use trust::Trust;
 
 #[cfg(test)]

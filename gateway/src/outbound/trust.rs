@@ -50,7 +50,7 @@ impl Trust {
 }
 
 /// A file that cannot be read, or a certificate that cannot be parsed, leaves the others in force.
-fn roots() -> RootCertStore {
+pub(super) fn roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "a trusted certificate cannot be read");

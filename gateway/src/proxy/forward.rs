@@ -1,10 +1,12 @@
 //! Forwarding: from a request that passed its filters to the head of the upstream's response.
+//!
+//! Here a request is tried once. What goes on after a failure, where the upstream has rules for that, stands in `persist`.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
-use http::{HeaderValue, Method, Request, Version};
+use http::header::{TE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -12,100 +14,214 @@ use tokio::time::{Instant, timeout_at};
 use super::affinity::Place;
 use super::respond::ProxyError;
 use super::worker::Generation;
+use super::{mirror, persist};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
-use crate::upstream::{Client, InFlight, Outcome, Pick, SendError, Sent, Upstream};
+use crate::upstream::{Client, Failed, Loss, On, Protocol, SendError, Sent, Upstream};
 
 /// Sends the exchange's request, and fills in its response: the head, and the body as it arrives.
-pub(super) async fn forward(generation: &Generation, route: &Route, exchange: &mut Exchange) -> Result<(), ProxyError> {
-    let Target::Upstreams { places, turns, sticky } = &route.target else {
-        return Err(ProxyError::NoEndpoint);
-    };
-    let upstreams = &generation.snapshot.upstreams;
-    let place = match &exchange.forwarding {
-        Forwarding::Route => {
-            // A client that does not say who it is gets its turn like anybody.
-            let hash = sticky.as_ref().and_then(|key| exchange.hash_by(key));
-            places[hash.map_or_else(|| turns.next(), |hash| turns.of(hash)).ok_or(ProxyError::NoEndpoint)?]
-        }
-        Forwarding::Place(place) => *place,
-        Forwarding::Upstream(name) => {
-            let named = places.iter().copied().find(|place| *upstreams[*place].name == **name);
-            named.ok_or_else(|| ProxyError::NotOfThisRoute { upstream: name.to_string() })?
-        }
-    };
-    let upstream = &upstreams[place];
+pub(super) async fn forward(
+    generation: &Rc<Generation>,
+    route: &Route,
+    exchange: &mut Exchange,
+) -> Result<(), ProxyError> {
+    let place = choose(generation, route, exchange)?;
+    let upstream = &generation.snapshot.upstreams[place];
     let belongs = Place::of(upstream, exchange);
-    let endpoint = upstream.pick(&Pick { hash: belongs.hash, avoid: &[] }).ok_or(ProxyError::NoEndpoint)?;
-    let client = &generation.clients[place][endpoint];
-
-    let in_flight = upstream.begin(endpoint);
-    let began = Instant::now();
-    let sent = attempt(upstream, client, exchange).await;
-    if let Some(outcome) = outcome(&sent, began.elapsed()) {
-        upstream.report(endpoint, outcome);
+    let way = Way { upstream, clients: &generation.clients[place], hash: belongs.hash };
+    // After the choice, so that copies are made only of what is sent at all; before sending, because a copy is made on the way.
+    if !exchange.mirrors.is_empty() {
+        mirror::attach(generation, exchange);
     }
-    receive(upstream, exchange, sent?, in_flight);
+    let sent = match &way.upstream.retries {
+        None => once(&way, route, exchange).await?,
+        // Boxed: few upstreams have such rules, and all requests would have the room for them.
+        Some(rules) => Box::pin(persist::persist(&way, rules, exchange)).await?,
+    };
+    receive(upstream, exchange, sent);
     belongs.tell(exchange);
     Ok(())
 }
 
-/// How a try went, as far as the upstream had part in it.
-fn outcome(sent: &Result<Sent, ProxyError>, latency: Duration) -> Option<Outcome> {
-    match sent {
-        Ok(sent) => Some(Outcome::Answered { status: sent.response.status(), latency }),
-        Err(ProxyError::TryTimeout { .. } | ProxyError::RouteTimeout { .. }) => Some(Outcome::TimedOut),
-        Err(ProxyError::Upstream { error, .. }) => match error {
-            SendError::Connect(_) | SendError::ConnectTimeout(_) => Some(Outcome::ConnectFailed),
-            SendError::Connection { .. } => Some(Outcome::Broken),
-            SendError::RequestBody(_) => None,
-        },
-        Err(_) => None,
+fn choose(generation: &Generation, route: &Route, exchange: &Exchange) -> Result<usize, ProxyError> {
+    let Target::Upstreams { places, turns, sticky } = &route.target else {
+        return Err(ProxyError::NoEndpoint);
+    };
+    match &exchange.forwarding {
+        Forwarding::Route => {
+            // A client that does not say who it is gets its turn like anybody.
+            let hash = sticky.as_ref().and_then(|key| exchange.hash_by(key));
+            let turn = hash.map_or_else(|| turns.next(), |hash| turns.of(hash));
+            turn.map(|turn| places[turn]).ok_or(ProxyError::NoEndpoint)
+        }
+        Forwarding::Place(place) => Ok(*place),
+        Forwarding::Upstream(name) => {
+            let upstreams = &generation.snapshot.upstreams;
+            let named = places.iter().copied().find(|place| *upstreams[*place].name == **name);
+            named.ok_or_else(|| ProxyError::NotOfThisRoute { upstream: name.to_string() })
+        }
     }
 }
 
-/// One try, and a second on a new connection when a kept one turned out to be dead before it said a word.
-async fn attempt(upstream: &Upstream, client: &Rc<Client>, exchange: &mut Exchange) -> Result<Sent, ProxyError> {
-    let deadline = exchange.deadline;
-    let try_deadline = deadline.min(Instant::now() + upstream.timeouts.per_try);
+async fn once(way: &Way<'_>, route: &Route, exchange: &mut Exchange) -> Result<Sent, ProxyError> {
+    let endpoint = way.pick(&[]).ok_or(ProxyError::NoEndpoint)?;
     let body = std::mem::take(&mut exchange.request_body);
-    // Only what can be said twice is: an idempotent request without a body (RFC 9110 §9.2.2).
-    let may_repeat = body.is_end_stream() && is_idempotent(&exchange.method);
-    let request = upstream_request(exchange, body);
-    let tries = async {
-        match client.send(request).await {
-            Err(SendError::Connection { stale: true, .. }) if may_repeat => {
-                Box::pin(client.send_fresh(upstream_request(exchange, Body::Empty))).await
-            }
-            outcome => outcome,
-        }
+    let has_body = !body.is_end_stream();
+    let headers = if has_body && route.chain.is_empty() {
+        // Nobody will ask for them again: no response hook, no second try.
+        std::mem::take(&mut exchange.headers)
+    } else {
+        exchange.headers.clone()
     };
-    let name = || upstream.name.to_string();
-    let endpoint = || format!("{}:{}", client.endpoint().host, client.endpoint().port);
-    match timeout_at(try_deadline, tries).await {
-        Ok(Ok(sent)) => Ok(sent),
-        Ok(Err(error)) => Err(ProxyError::Upstream { upstream: name(), endpoint: endpoint(), error }),
-        Err(_) if try_deadline < deadline => Err(ProxyError::TryTimeout {
-            upstream: name(),
-            endpoint: endpoint(),
-            seconds: upstream.timeouts.per_try.as_secs_f64(),
-        }),
-        Err(_) => Err(ProxyError::RouteTimeout { upstream: name(), endpoint: endpoint() }),
+    let request = upstream_request(way.upstream, exchange, headers, body);
+    let again = || (!has_body).then(|| upstream_request(way.upstream, exchange, exchange.headers.clone(), Body::Empty));
+    way.attempt(endpoint, request, again, &exchange.method, exchange.deadline).await.map_err(|lost| lost.error)
+}
+
+/// An upstream, and this worker's connections to its endpoints.
+pub(super) struct Way<'g> {
+    pub(super) upstream: &'g Upstream,
+    pub(super) clients: &'g [Rc<Client>],
+    /// What requests that stay together have in common.
+    pub(super) hash: Option<u64>,
+}
+
+/// A try that brought no response.
+pub(super) struct Lost {
+    pub(super) error: ProxyError,
+    pub(super) cause: Cause,
+    /// The request, when none of it was sent.
+    pub(super) unsent: Option<Box<Request<Body>>>,
+}
+
+/// What became of it, as far as trying again goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The upstream never heard of the request.
+    ConnectFailure,
+    /// The upstream says that it did not begin with it.
+    Unprocessed,
+    Reset,
+    Timeout,
+    /// Nothing that another try could mend.
+    Final,
+}
+
+impl Way<'_> {
+    /// The endpoint for the next try, one that was not tried if there is one.
+    pub(super) fn pick(&self, tried: &[usize]) -> Option<usize> {
+        self.upstream.pick(&Pick { hash: self.hash, avoid: tried })
+    }
+
+    /// One try at one endpoint. When a kept connection turns out to be dead, or the upstream says that it did not begin with
+    /// the request, it is sent once more on a new connection: if `again` can say it again.
+    pub(super) async fn attempt(
+        &self,
+        endpoint: usize,
+        request: Request<Body>,
+        again: impl FnOnce() -> Option<Request<Body>>,
+        method: &Method,
+        deadline: Instant,
+    ) -> Result<Sent, Box<Lost>> {
+        let transport = &self.upstream.transport;
+        let client = &self.clients[endpoint];
+        let permit = match transport.load.admit(&transport.limits) {
+            Ok(permit) => permit,
+            Err(full) => return Err(self.lost(endpoint, Failed { error: full.into(), unsent: None })),
+        };
+        let try_deadline = deadline.min(Instant::now() + self.upstream.timeouts.per_try);
+        let tries = async {
+            let failed = match client.send(request, On::Any, permit).await {
+                Ok(sent) => return Ok(sent),
+                Err(failed) => failed,
+            };
+            let may_repeat = match &failed.error {
+                SendError::Connection { loss: Loss::Unprocessed, .. } => true,
+                SendError::Connection { loss: Loss::Stale, .. } => is_idempotent(method),
+                _ => false,
+            };
+            match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
+                (Some(request), Ok(permit)) => Box::pin(client.send(request, On::New, permit)).await,
+                _ => Err(failed),
+            }
+        };
+        let in_flight = self.upstream.begin(endpoint);
+        let began = Instant::now();
+        let mut tried = match timeout_at(try_deadline, tries).await {
+            Ok(outcome) => outcome.map_err(|failed| self.lost(endpoint, failed)),
+            Err(_) => Err(self.timed_out(endpoint, try_deadline < deadline)),
+        };
+        if let Some(outcome) = outcome(&tried, began.elapsed()) {
+            self.upstream.report(endpoint, outcome);
+        }
+        if let Ok(sent) = &mut tried {
+            sent.in_flight = Some(in_flight);
+        }
+        tried
+    }
+
+    fn lost(&self, endpoint: usize, failed: Failed) -> Box<Lost> {
+        let Failed { error, unsent } = failed;
+        let cause = match &error {
+            error if error.is_connect_failure() => Cause::ConnectFailure,
+            SendError::Connection { loss: Loss::Unprocessed, .. } => Cause::Unprocessed,
+            SendError::Connection { .. } => Cause::Reset,
+            _ => Cause::Final,
+        };
+        let (upstream, endpoint) = self.names(endpoint);
+        Box::new(Lost { error: ProxyError::Upstream { upstream, endpoint, error }, cause, unsent })
+    }
+
+    fn timed_out(&self, endpoint: usize, is_of_try: bool) -> Box<Lost> {
+        let (upstream, endpoint) = self.names(endpoint);
+        let seconds = self.upstream.timeouts.per_try.as_secs_f64();
+        let (error, cause) = if is_of_try {
+            (ProxyError::TryTimeout { upstream, endpoint, seconds }, Cause::Timeout)
+        } else {
+            (ProxyError::RouteTimeout { upstream, endpoint }, Cause::Final)
+        };
+        Box::new(Lost { error, cause, unsent: None })
+    }
+
+    fn names(&self, endpoint: usize) -> (String, String) {
+        let endpoint = self.clients[endpoint].endpoint();
+        (self.upstream.name.to_string(), format!("{}:{}", endpoint.host, endpoint.port))
+    }
+}
+
+/// How a try went, as far as the endpoint had part in it.
+fn outcome(tried: &Result<Sent, Box<Lost>>, latency: Duration) -> Option<Outcome> {
+    match tried {
+        Ok(sent) => Some(Outcome::Answered { status: sent.response.status(), latency }),
+        Err(lost) => match (&lost.error, lost.cause) {
+            (ProxyError::TryTimeout { .. } | ProxyError::RouteTimeout { .. }, _) => Some(Outcome::TimedOut),
+            (_, Cause::ConnectFailure) => Some(Outcome::ConnectFailed),
+            (_, Cause::Unprocessed | Cause::Reset) => Some(Outcome::Broken),
+            (_, Cause::Timeout | Cause::Final) => None,
+        },
     }
 }
 
 /// The exchange's request in the form the upstream's connection takes.
-///
-/// The exchange keeps its own copy: response hooks and a second try want it.
-fn upstream_request(exchange: &Exchange, body: Body) -> Request<Body> {
+pub(super) fn upstream_request(
+    upstream: &Upstream,
+    exchange: &Exchange,
+    headers: HeaderMap,
+    body: Body,
+) -> Request<Body> {
     let may_have_body = !body.is_end_stream();
     let mut request = Request::new(body);
     *request.method_mut() = exchange.method.clone();
     *request.uri_mut() = exchange.uri.clone();
     *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = exchange.headers.clone();
+    *request.headers_mut() = headers;
+    // The one thing of the client's connection that is said again on the upstream's, where HTTP/2 may carry it.
+    let wants_trailers = upstream.transport.protocol != Protocol::Http1 && wants_trailers(request.headers());
     strip_hop_by_hop(request.headers_mut());
+    if wants_trailers {
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    }
     // hyper takes a GET to have no body unless its head says otherwise.
     if may_have_body && request.body().size_hint().exact().is_none() && !has_length(&request) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -113,12 +229,17 @@ fn upstream_request(exchange: &Exchange, body: Body) -> Request<Body> {
     request
 }
 
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let words = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    words.map(str::trim).any(|word| word.eq_ignore_ascii_case("trailers"))
+}
+
 fn has_length(request: &Request<Body>) -> bool {
     request.headers().contains_key(http::header::CONTENT_LENGTH)
 }
 
-fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent, in_flight: InFlight) {
-    let Sent { response, give_back } = sent;
+fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent) {
+    let Sent { response, give_back, in_flight } = sent;
     let (mut head, incoming): (_, Incoming) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
     exchange.response = ResponseHead { status: head.status, headers: head.headers, origin: Origin::Upstream };

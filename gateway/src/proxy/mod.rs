@@ -4,6 +4,8 @@
 
 mod affinity;
 mod forward;
+mod persist;
+mod mirror;
 mod identity;
 mod receive;
 mod respond;

@@ -3,11 +3,11 @@
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
-use crate::filter::{FilterError, Reply};
+use crate::filter::{FilterError, Flag, Reply};
 use crate::message::path::PathError;
 use crate::message::{BodyError, BodyFault, CollectError, problem};
 use crate::plugin::Failure;
-use crate::upstream::SendError;
+use crate::upstream::{Loss, SendError};
 
 /// Why a request was not answered by its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,31 @@ struct Told {
 }
 
 impl ProxyError {
+    /// The reason, in the access log's words.
+    pub fn flag(&self) -> Option<Flag> {
+        match self {
+            Self::NoRoute => Some(Flag::NoRoute),
+            Self::NoEndpoint => Some(Flag::NoEndpoint),
+            Self::Filter(FilterError::Failed { .. }) => Some(Flag::PluginError),
+            Self::Upstream { error, .. } => match error {
+                error if error.is_connect_failure() => Some(Flag::ConnectFailure),
+                SendError::Full(_) => Some(Flag::Overload),
+                SendError::RequestBody(BodyFault::Gone) => Some(Flag::ClientGone),
+                SendError::RequestBody(_) => None,
+                _ => Some(Flag::UpstreamReset),
+            },
+            Self::TryTimeout { .. } | Self::RouteTimeout { .. } => Some(Flag::UpstreamTimeout),
+            _ => None,
+        }
+    }
+
     /// The answer to the client, and a line in the log when the fault was not the client's.
     pub fn reply(&self, request_id: &HeaderValue) -> Reply {
         let told = self.told();
         if told.status.is_server_error() {
             let id = request_id.to_str().unwrap_or_default();
-            tracing::warn!(request_id = id, status = told.status.as_u16(), error = %self, "request failed");
+            let flag = self.flag().map_or("", Flag::code);
+            tracing::warn!(request_id = id, status = told.status.as_u16(), flag, error = %self, "request failed");
         }
         let (mut headers, body) = problem(told.status, &told.detail, request_id);
         if let Some(error) = told.proxy_status {
@@ -123,11 +142,21 @@ fn upstream_told(error: &SendError) -> Told {
         }
         SendError::Connect(_) => beyond(StatusCode::BAD_GATEWAY, "destination_unavailable"),
         SendError::ConnectTimeout(_) => beyond(StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
-        SendError::Connection { error, .. } if error.is_parse() => {
+        SendError::Tls(error) => beyond(StatusCode::BAD_GATEWAY, tls_told(error)),
+        SendError::NotHttp2 | SendError::Connection { loss: Loss::Garbled, .. } => {
             beyond(StatusCode::BAD_GATEWAY, "http_protocol_error")
         }
+        SendError::Full(_) => beyond(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
         SendError::Connection { .. } => beyond(StatusCode::BAD_GATEWAY, "connection_terminated"),
         SendError::RequestBody(fault) => request_body_told(*fault),
+    }
+}
+
+fn tls_told(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => "tls_certificate_error",
+        rustls::Error::AlertReceived(_) => "tls_alert_received",
+        _ => "tls_protocol_error",
     }
 }
 

@@ -103,7 +103,7 @@ fn wanted_method(exchange: &Exchange) -> Cow<'_, Method> {
 }
 
 /// The chain down, the upstream or the route's own answer, the chain up.
-async fn pass(generation: &Generation, route: &Route, exchange: &mut Exchange) {
+async fn pass(generation: &Rc<Generation>, route: &Route, exchange: &mut Exchange) {
     let ran = match route.chain.on_request(exchange).await {
         RequestEnd::Passed { ran } => {
             match &route.target {
@@ -145,6 +145,9 @@ fn not_forwarded(exchange: &mut Exchange, error: ProxyError) {
 }
 
 fn fail(exchange: &mut Exchange, error: &ProxyError) {
+    if let Some(flag) = error.flag() {
+        exchange.flags.insert(flag);
+    }
     error.reply(&exchange.request_id).install(exchange, Origin::Gateway);
 }
 

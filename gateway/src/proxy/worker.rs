@@ -72,6 +72,15 @@ impl Worker {
         self.warm.take();
     }
 
+    /// Housekeeping, a few times a second: lets go of connections that requests on other workers wait for.
+    pub fn make_room(&self) {
+        let generation = self.generation.borrow();
+        let upstreams = generation.snapshot.upstreams.iter().zip(&generation.clients);
+        for (_, clients) in upstreams.filter(|(upstream, _)| upstream.transport.load.is_starved()) {
+            clients.iter().for_each(|client| client.make_room());
+        }
+    }
+
     /// Housekeeping, a few times a minute: lets go of connections that waited too long, and of a snapshot that was replaced.
     pub fn sweep(&self) {
         self.generation().clients.iter().flatten().for_each(|client| client.sweep());
@@ -92,9 +101,9 @@ impl Generation {
         }
         let client = |upstream: &Upstream, endpoint: &Arc<Endpoint>| {
             let mut known = old.get(&**endpoint).into_iter().flatten();
-            match known.find(|old| old.fits(endpoint, &upstream.timeouts, upstream.idle_connections_max)) {
+            match known.find(|old| old.fits(endpoint, &upstream.transport)) {
                 Some(old) => Rc::clone(old),
-                None => Client::new(endpoint.clone(), upstream.timeouts, upstream.idle_connections_max),
+                None => Client::new(endpoint.clone(), upstream.transport.clone()),
             }
         };
         let clients = snapshot

@@ -137,6 +137,7 @@ async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>) {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
         pulses.look();
+        worker.make_room();
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOOKS_PER_SWEEP) {
             worker.sweep();

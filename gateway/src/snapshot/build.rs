@@ -46,6 +46,7 @@ pub async fn build(
     let mut natives = Natives::new(offer, previous.map(|previous| previous.states.clone()));
     let routes = routes::routes(config, &mut plugins, &mut natives, &mut faults);
     let states = Arc::new(natives.finish());
+    let upstreams = upstreams::upstreams(config, previous, runtime.trust(), &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));
     };
@@ -55,7 +56,7 @@ pub async fn build(
         listeners: config.listeners.iter().map(|raw| listener(raw, previous)).collect(),
         router: Arc::new(router),
         routes: routes.into(),
-        upstreams: upstreams::upstreams(config, previous),
+        upstreams,
         resources: Arc::new(resources),
         owned_headers: owned_headers(&plugins),
         plugins,

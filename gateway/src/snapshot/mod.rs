@@ -6,6 +6,7 @@
 mod build;
 mod routes;
 mod upstreams;
+mod transport;
 mod resources;
 mod tables;
 mod plugins;

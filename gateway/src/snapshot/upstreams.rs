@@ -4,19 +4,30 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::Snapshot;
+use super::{Snapshot, transport};
+use crate::config::Fault;
 use crate::config::model::{self as config, Config};
+use crate::outbound::Trust;
 use crate::upstream::{
-    Affinity, Balance, Balancer, Discovery, Ejection, Endpoint, HealthCheck, Probe, Source, Timeouts, Upstream,
+    Affinity, Balance, Balancer, Discovery, Ejection, Endpoint, HealthCheck, Probe, Source, Transport, Upstream,
 };
 
 /// In the order of the configuration's map. Those that are discovered have the endpoints that they had, from the same source.
-pub(super) fn upstreams(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<Upstream>> {
-    let old = |name: &str| previous.and_then(|previous| previous.upstream(name));
-    config.upstreams.iter().map(|(name, raw)| Arc::new(upstream(name, raw, old(name)))).collect()
+pub(super) fn upstreams(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    trust: &Trust,
+    faults: &mut Vec<Fault>,
+) -> Vec<Arc<Upstream>> {
+    let old = |name: &str| previous.and_then(|previous| previous.upstream(name)).map(|old| &**old);
+    let mut upstream = |(name, raw): (&String, &config::Upstream)| {
+        let transport = transport::transport(name, raw, old(name), trust, faults);
+        Arc::new(upstream(name, raw, old(name), transport))
+    };
+    config.upstreams.iter().map(&mut upstream).collect()
 }
 
-fn upstream(name: &str, raw: &config::Upstream, old: Option<&Arc<Upstream>>) -> Upstream {
+fn upstream(name: &str, raw: &config::Upstream, old: Option<&Upstream>, transport: Arc<Transport>) -> Upstream {
     let discovery = raw.discovery.as_ref().map(discovery);
     let endpoints = match &discovery {
         None => raw.endpoints.iter().map(endpoint).collect(),
@@ -43,8 +54,11 @@ fn upstream(name: &str, raw: &config::Upstream, old: Option<&Arc<Upstream>>) -> 
         health_check: raw.health_check.as_ref().map(health_check),
         ejection: raw.outlier_ejection.as_ref().map(ejection),
         discovery,
-        timeouts: Timeouts { connect: raw.timeouts.connect, per_try: raw.timeouts.per_try, idle: raw.timeouts.idle },
-        idle_connections_max: raw.limits.connections,
+        timeouts: transport::timeouts(raw),
+        transport,
+        retries: transport::retries(raw),
+        budget: old.map(|old| old.budget.clone()).unwrap_or_default(),
+        mirrored: old.map(|old| old.mirrored.clone()).unwrap_or_default(),
     };
     known.with_endpoints(endpoints)
 }

@@ -7,7 +7,11 @@
 //! ejection    who fails too often takes no requests for a while
 //! health/     who fails its checks takes none either
 //! discovery/  where endpoints come from that the configuration does not name
-//! client      this worker's connections to an endpoint
+//! load        what is under way, waiting and open, against its limits
+//! retry       what is tried again, and within which budget
+//! mirrored    copies of other upstreams' requests, counted
+//! transport   protocol, TLS, times and limits
+//! client/     this worker's connections to an endpoint
 //! ```
 
 mod endpoint;
@@ -16,14 +20,22 @@ mod balancer;
 mod ejection;
 mod health;
 mod discovery;
+mod load;
+mod retry;
+mod mirrored;
+mod transport;
 mod client;
 
 pub use balancer::{Balance, Balancer, Weighted};
-pub use client::{Client, SendError, Sent};
+pub use client::{Client, Failed, Loss, SendError, Sent};
 pub use discovery::{Discovery, DiscoveryError, Found, Seeker, Source};
 pub use ejection::{EJECTIONS_COUNTED_MAX, Ejection, Outcome};
 pub use endpoint::{Endpoint, EndpointState, InFlight};
 pub use health::{Flip, Health, HealthCheck, Probe, Tell, keep};
+pub use load::{Full, Limits, Load, Permit};
+pub use mirrored::{MirrorOutcome, MirrorPermit, Mirrored};
+pub use retry::{Budget, Hedge, RETRIES_MIN, Retries, RetryOutcome};
+pub use transport::{Protocol, Tls, Transport};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -59,8 +71,12 @@ pub struct Upstream {
     /// Where endpoints come from; `None` where the configuration names them.
     pub discovery: Option<Discovery>,
     pub timeouts: Timeouts,
-    /// Connections of one worker to one endpoint that may wait idle.
-    pub idle_connections_max: usize,
+    pub transport: Arc<Transport>,
+    /// `None`: a request is tried once.
+    pub retries: Option<Retries>,
+    /// Of further tries; older than this snapshot where the upstream is.
+    pub budget: Arc<Budget>,
+    pub mirrored: Arc<Mirrored>,
 }
 
 /// What outlives snapshots of an upstream as a whole.

@@ -18,6 +18,7 @@ mod respond;
 mod rollout;
 mod routes;
 mod upstreams;
+mod traffic;
 mod urls;
 mod balancing;
 mod health;
@@ -41,7 +42,7 @@ use super::suggest::{did_you_mean, nearest};
 use crate::message::RequestKey;
 
 /// Names of the filters that are part of the gateway; no plugin may have one of them.
-pub const NATIVE_FILTERS: [&str; 11] = [
+pub const NATIVE_FILTERS: [&str; 12] = [
     "basic-auth",
     "circuit-breaker",
     "compress",
@@ -49,6 +50,7 @@ pub const NATIVE_FILTERS: [&str; 11] = [
     "forward-auth",
     "headers",
     "ip-access",
+    "mirror",
     "rate-limit",
     "redirect",
     "request-limits",

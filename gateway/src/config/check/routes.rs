@@ -176,7 +176,7 @@ impl Check<'_> {
     }
 
     /// Methods are tokens, and capitals matter in them (RFC 9110 §9.1).
-    fn methods(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Vec<String> {
+    pub(super) fn methods(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Vec<String> {
         const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
         let mut methods = Vec::new();
         for (index, method) in items(raw) {

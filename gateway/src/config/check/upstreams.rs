@@ -1,7 +1,7 @@
 //! Checks of `upstreams`: endpoints, their URLs and weights, times and limits.
 
 use super::super::fault::Fault;
-use super::super::model::{Endpoint, EndpointUrl, Upstream, UpstreamLimits, UpstreamTimeouts};
+use super::super::model::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
 use super::super::path::At;
 use super::super::raw::{Entries, Items, RawEndpoint, RawUpstream, RawUpstreamTimeouts};
 use super::urls::Url;
@@ -35,18 +35,11 @@ impl Check<'_> {
                 Fault::key(at.key("discovery"), "an upstream has `endpoints` or `discovery`, and this one has both");
             self.fault(fault.help("remove one of them"));
         }
+        let endpoints = self.endpoints(&at.key("endpoints"), endpoints);
         let (balance, hash_on) = self.balance(at, raw);
         let slow_start_at = at.key("slow_start");
-        let default = UpstreamLimits::default();
-        let limits = raw.limits.as_ref().map_or(default.clone(), |raw| {
-            let at = at.key("limits");
-            let connections = self.whole(&at.key("connections"), raw.connections, default.connections, 0..=u64::MAX);
-            UpstreamLimits { connections }
-        });
         Upstream {
-            endpoints: self.endpoints(&at.key("endpoints"), endpoints),
             timeouts: self.upstream_timeouts(&at.key("timeouts"), raw.timeouts.as_ref()),
-            limits,
             balance,
             hash_on,
             affinity: raw.affinity.as_ref().and_then(|raw| self.affinity(&at.key("affinity"), raw)),
@@ -58,6 +51,12 @@ impl Check<'_> {
                 .map(|raw| self.outlier_ejection(&at.key("outlier_ejection"), raw)),
             panic_threshold: self.share_of_all(&at.key("panic_threshold"), raw.panic_threshold, 50.0),
             discovery: raw.discovery.as_ref().and_then(|raw| self.discovery(&at.key("discovery"), raw)),
+            limits: self.upstream_limits(&at.key("limits"), raw.limits.as_ref()),
+            protocol: self.protocol(&at.key("protocol"), raw.protocol.as_ref()),
+            tls: self.tls(at, raw, &endpoints),
+            retries: raw.retries.as_ref().map(|raw| self.retries(&at.key("retries"), raw)),
+            hedge: raw.hedge.as_ref().map(|raw| self.hedge(&at.key("hedge"), raw)),
+            endpoints,
         }
     }
 
@@ -106,22 +105,23 @@ impl Check<'_> {
     }
 }
 
-/// `http://HOST[:PORT]`, the origin form of RFC 6454 §6.2; what to do about it where it is not.
+/// `http://HOST[:PORT]` or `https://HOST[:PORT]`, the origin form of RFC 6454 §6.2; what to do about it where it is not.
 fn parse_url(text: &str) -> Result<EndpointUrl, String> {
-    const FORM: &str = "write `http://HOST:PORT`";
+    const FORM: &str = "write `http://HOST:PORT` or `https://HOST:PORT`";
     let url = Url::parse(text).map_err(|why| format!("{why}: {FORM}"))?;
-    match url.scheme {
-        "http" => {}
-        "https" => return Err("`https` is not supported yet".to_owned()),
+    let is_tls = match url.scheme {
+        "http" => false,
+        "https" => true,
         _ => return Err(format!("the scheme is not one that endpoints have: {FORM}")),
-    }
+    };
     if !url.rest.is_empty() {
         return Err(format!("an endpoint has no path, query or fragment: {FORM}"));
     }
     if url.user.is_some() {
         return Err(format!("an endpoint has no user or password: {FORM}"));
     }
-    Ok(EndpointUrl { host: url.host.to_owned(), port: url.port.unwrap_or(80) })
+    let port = url.port.unwrap_or(if is_tls { 443 } else { 80 });
+    Ok(EndpointUrl { host: url.host.to_owned(), port, is_tls })
 }
 
 #[cfg(test)]
@@ -130,7 +130,8 @@ mod tests {
 
     fn check(text: &str, host: &str, port: u16) {
         let host = host.to_owned();
-        assert_eq!(parse_url(text), Ok(EndpointUrl { host, port }), "{text}");
+        let is_tls = text.starts_with("https");
+        assert_eq!(parse_url(text), Ok(EndpointUrl { host, port, is_tls }), "{text}");
     }
 
     #[test]
@@ -140,11 +141,13 @@ mod tests {
         check("http://10.0.0.5:1", "10.0.0.5", 1);
         check("http://[::1]:65535", "::1", 65535);
         check("http://[2001:db8::1]", "2001:db8::1", 80);
+        check("https://users", "users", 443);
+        check("https://users:80", "users", 80);
     }
 
     #[test]
     fn urls_are_displayed_as_they_are_written() {
-        for text in ["http://users:8080", "http://[::1]:80"] {
+        for text in ["http://users:8080", "http://[::1]:80", "https://users:443"] {
             assert_eq!(parse_url(text).map(|url| url.to_string()).as_deref(), Ok(text));
         }
     }
@@ -168,7 +171,6 @@ mod tests {
             "http://::1",
             "http://a..b",
             "http://a b",
-            "https://a",
             "ftp://a",
             "HTTP://a",
         ];

@@ -11,6 +11,7 @@ mod upstreams;
 mod balancing;
 mod health;
 mod discovery;
+mod traffic;
 
 mod scalar;
 
@@ -30,7 +31,8 @@ pub use self::resources::{
 };
 pub use self::routes::{Defaults, Failure, FieldMatch, FilterUse, Match, OnError, PathMatch, Respond, Route, Target};
 pub use self::scalar::{ByteSize, Rate};
-pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamLimits, UpstreamTimeouts};
+pub use self::traffic::{Hedge, Retries, RetryWhen, UpstreamLimits, UpstreamProtocol, UpstreamTls};
+pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]

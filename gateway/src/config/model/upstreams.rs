@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Affinity, Balance, Discovery, HealthCheck, OutlierEjection};
+use super::{
+    Affinity, Balance, Discovery, HealthCheck, Hedge, OutlierEjection, Retries, UpstreamLimits, UpstreamProtocol,
+    UpstreamTls,
+};
 use crate::message::RequestKey;
 
 /// Endpoints that serve the same thing.
@@ -24,6 +27,12 @@ pub struct Upstream {
     /// When a smaller share of the endpoints is healthy, all are used; in percent, 50.
     pub panic_threshold: f64,
     pub discovery: Option<Discovery>,
+    pub protocol: UpstreamProtocol,
+    /// `None`: endpoints are spoken to in the clear.
+    pub tls: Option<UpstreamTls>,
+    /// `None`: a request is tried once.
+    pub retries: Option<Retries>,
+    pub hedge: Option<Hedge>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,21 +42,24 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// `http://HOST:PORT`; no path, query or user. Displayed in that form.
+/// `http://HOST:PORT` or `https://HOST:PORT`; no path, query or user. Displayed in that form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointUrl {
     /// A name or an address; an IPv6 address stands here without its brackets.
     pub host: String,
-    /// 80 where the URL has none; never 0.
+    /// 80, or 443 with TLS, where the URL has none; never 0.
     pub port: u16,
+    /// The scheme is `https`.
+    pub is_tls: bool,
 }
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
         if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "http://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }
@@ -66,17 +78,5 @@ pub struct UpstreamTimeouts {
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(1), per_try: Duration::from_secs(15), idle: Duration::from_secs(30) }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct UpstreamLimits {
-    /// Idle connections that each worker keeps; 1024, and 0 keeps none.
-    pub connections: usize,
-}
-
-impl Default for UpstreamLimits {
-    fn default() -> Self {
-        Self { connections: 1024 }
     }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::scalar::{Share, Span, Whole};
+use super::traffic::{RawHedge, RawRetries, RawUpstreamLimits, RawUpstreamTls};
 use super::{Items, RawAffinity, RawDiscovery, RawHealthCheck, RawOutlierEjection};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -33,13 +34,22 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) panic_threshold: Option<Share>,
     /// Where endpoints come from that are not named here.
     pub(in crate::config) discovery: Option<RawDiscovery>,
+    /// `auto` leaves the choice to the upstream where there is TLS. Default: http1.
+    #[schemars(extend("enum" = ["http1", "http2", "auto"]))]
+    pub(in crate::config) protocol: Option<String>,
+    /// Of endpoints with `https://`. Default: the system's authorities, and no certificate of the gateway's own.
+    pub(in crate::config) tls: Option<RawUpstreamTls>,
+    /// Default: there are none.
+    pub(in crate::config) retries: Option<RawRetries>,
+    /// Default: there is none.
+    pub(in crate::config) hedge: Option<RawHedge>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Endpoint")]
 pub(in crate::config) struct RawEndpoint {
-    /// `http://HOST:PORT`. Default port: 80.
+    /// `http://HOST:PORT` or `https://HOST:PORT`. Default port: 80 or 443.
     #[schemars(required)]
     pub(in crate::config) url: Option<String>,
     /// Share of the requests, relative to the other endpoints; 0 takes the endpoint out. Default: 1.
@@ -56,12 +66,4 @@ pub(in crate::config) struct RawUpstreamTimeouts {
     pub(in crate::config) per_try: Option<Span>,
     /// For a body that stands still and a pooled connection that is unused. Default: 30s.
     pub(in crate::config) idle: Option<Span>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "UpstreamLimits")]
-pub(in crate::config) struct RawUpstreamLimits {
-    /// Idle connections that each worker keeps. Default: 1024.
-    pub(in crate::config) connections: Option<Whole>,
 }

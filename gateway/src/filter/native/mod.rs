@@ -16,6 +16,7 @@ mod scope;
 mod schema;
 
 mod headers;
+mod mirror;
 mod cors;
 mod ip_access;
 mod request_limits;
@@ -69,6 +70,7 @@ const KINDS: &[Kind] = &[
     kind::<forward_auth::Options>("forward-auth"),
     kind::<headers::Options>("headers"),
     kind::<ip_access::Options>("ip-access"),
+    kind::<mirror::Options>("mirror"),
     kind::<rate_limit::Options>("rate-limit"),
     kind::<redirect::Options>("redirect"),
     kind::<request_limits::Options>("request-limits"),

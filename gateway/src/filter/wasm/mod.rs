@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::exchange::{Exchange, Origin};
 use super::shadow::Shadow;
-use super::{Filter, FilterError, Step, Verdict, edits, trial, values};
+use super::{Filter, FilterError, Flag, Step, Verdict, edits, trial, values};
 use crate::plugin::{Attachment, Failure, FailureKind, Hook, Isolation, Lease, Side, types};
 
 /// An attachment in a chain.
@@ -86,8 +86,16 @@ impl PluginFilter {
         let before = self.policy.may_open().then(|| Box::new(exchange.request_state()));
         let attachment = side.attachment(self.slot);
         match self.call_request(side, attachment, exchange).await {
-            Ok(verdict) => self.passed(Hook::Request, side, verdict),
+            Ok(verdict) => {
+                if let Verdict::Respond(reply) = &verdict
+                    && (reply.status.is_client_error() || reply.status.is_server_error())
+                {
+                    exchange.flags.insert(Flag::PluginDenied);
+                }
+                self.passed(Hook::Request, side, verdict)
+            }
             Err(failure) => {
+                exchange.flags.insert(Flag::PluginError);
                 if let Some(before) = before {
                     exchange.restore_request(*before);
                 }
@@ -102,6 +110,7 @@ impl PluginFilter {
         match self.call_response(side, attachment, exchange).await {
             Ok(verdict) => self.passed(Hook::Response, side, verdict),
             Err(failure) => {
+                exchange.flags.insert(Flag::PluginError);
                 if let Some(before) = before {
                     exchange.restore_response(*before);
                 }

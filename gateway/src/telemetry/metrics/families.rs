@@ -2,12 +2,12 @@
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{EndpointSample, GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample};
+use super::{EndpointSample, GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample, upstreams};
 
 /// All that have a metric.
 pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
     let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins)).chain(of_key_sets(&plugins.key_sets));
-    let all = all.chain([of_endpoints(&plugins.endpoints)]);
+    let all = all.chain([of_endpoints(&plugins.endpoints)]).chain(upstreams::of(&plugins.upstreams));
     // The format has no way to say that a family is empty.
     all.filter(|family| !family.get_metric().is_empty()).collect()
 }
@@ -137,7 +137,7 @@ fn of_endpoints(samples: &[EndpointSample]) -> MetricFamily {
 }
 
 /// A label's name and value.
-type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'static str, &'a str);
 
 impl VersionSample {
     fn labels(&self) -> [Label<'_>; 2] {

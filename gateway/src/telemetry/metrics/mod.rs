@@ -5,6 +5,9 @@
 
 mod families;
 mod routes;
+mod upstreams;
+
+pub use upstreams::UpstreamSample;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,6 +40,7 @@ pub struct PluginSamples {
     pub circuits: Vec<CircuitSample>,
     pub limits: Vec<LimitSample>,
     pub endpoints: Vec<EndpointSample>,
+    pub upstreams: Vec<UpstreamSample>,
 }
 
 /// A circuit of a route; routes seldom have two.
