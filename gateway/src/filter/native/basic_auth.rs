@@ -275,7 +275,7 @@ mod tests {
 
     const ARGON2: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$";
 
-    async fn pass(filter: &dyn Filter, user_and_password: &str) -> Result<Exchange, Reply> {
+    async fn pass(filter: &dyn Filter, user_and_password: &str) -> Result<Exchange, Box<Reply>> {
         let value = format!("Basic {}", STANDARD.encode(user_and_password));
         let mut exchange = exchange("GET", "/", &[("authorization", &value)]);
         let verdict = match filter.on_request(&mut exchange) {
@@ -284,7 +284,7 @@ mod tests {
         };
         match verdict {
             Verdict::Next => Ok(exchange),
-            Verdict::Respond(reply) => Err(reply),
+            Verdict::Respond(reply) => Err(Box::new(reply)),
             Verdict::Fail(error) => panic!("{error}"),
         }
     }

@@ -253,10 +253,10 @@ mod tests {
     use crate::filter::native::tests::{exchange, faults, filter};
 
     /// Sends one request through the filter, which an upstream answers with this status and body.
-    fn ask(filter: &dyn Filter, status: u16, body: Body) -> Result<Exchange, Reply> {
+    fn ask(filter: &dyn Filter, status: u16, body: Body) -> Result<Exchange, Box<Reply>> {
         let mut exchange = exchange("GET", "/", &[]);
         match filter.on_request(&mut exchange) {
-            Step::Done(Verdict::Respond(reply)) => return Err(reply),
+            Step::Done(Verdict::Respond(reply)) => return Err(Box::new(reply)),
             Step::Done(Verdict::Next) => {}
             _ => panic!("decided at once"),
         }
@@ -267,7 +267,7 @@ mod tests {
         Ok(exchange)
     }
 
-    fn status(outcome: Result<Exchange, Reply>) -> u16 {
+    fn status(outcome: Result<Exchange, Box<Reply>>) -> u16 {
         outcome.map_or_else(|reply| reply.status.as_u16(), |exchange| exchange.response.status.as_u16())
     }
 

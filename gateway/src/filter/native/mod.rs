@@ -58,8 +58,11 @@ trait Options: DeserializeOwned + JsonSchema {
 struct Kind {
     name: &'static str,
     schema: fn() -> Value,
-    build: fn(Value, &mut Context<'_>) -> Result<Arc<dyn Filter>, String>,
+    build: Make,
 }
+
+/// Makes a filter from a config that its schema takes.
+type Make = fn(Value, &mut Context<'_>) -> Result<Arc<dyn Filter>, String>;
 
 /// All kinds. `config` knows their names too, because it reads the configuration without this room; a test holds the two together.
 const KINDS: &[Kind] = &[

@@ -22,13 +22,13 @@ pub(super) fn exchange(method: &str, uri: &str, fields: &[(&str, &str)]) -> Exch
 }
 
 /// A filter on a route of its own, in a gateway that has nothing.
-pub(super) fn filter(name: &str, config: serde_json::Value) -> Arc<dyn Filter> {
+pub(super) fn filter(name: &str, config: Value) -> Arc<dyn Filter> {
     let mut natives = Natives::new(Offer::default(), None);
     natives.build(&"route".into(), name, &config).unwrap().unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// The same for a config that is refused, and what is told then.
-pub(super) fn faults(name: &str, config: serde_json::Value) -> String {
+pub(super) fn faults(name: &str, config: Value) -> String {
     match Natives::new(Offer::default(), None).build(&"route".into(), name, &config).unwrap() {
         Ok(_) => panic!("{name} takes {config}"),
         Err(ConfigError::Filter(words)) => words,
