@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::StatusCode;
-use witgate::upstream::{Balance, Balancer, Ejection, Endpoint, Outcome, Pick, Timeouts, Upstream};
+use witgate::upstream::{
+    Balance, Balancer, Ejection, Endpoint, Limits, Outcome, Pick, Protocol, Timeouts, Transport, Upstream,
+};
 
 fn upstream(balance: Balance, count: usize, out_every: Option<usize>) -> Upstream {
     let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, per_try: second, idle: second };
+    let limits = Limits { connections: 1, pending: 1, requests: 1, streams: 1 };
     let blank = Upstream {
         name: "users".into(),
         endpoints: Vec::new(),
@@ -34,8 +38,11 @@ fn upstream(balance: Balance, count: usize, out_every: Option<usize>) -> Upstrea
             share_max: 1.0,
         }),
         discovery: None,
-        timeouts: Timeouts { connect: second, per_try: second, idle: second },
-        idle_connections_max: 0,
+        timeouts,
+        transport: Transport::new(Protocol::Http1, None, timeouts, limits, None),
+        retries: None,
+        budget: Arc::default(),
+        mirrored: Arc::default(),
     };
     let endpoint = |number: usize| Endpoint { host: format!("10.0.{}.{}", number / 256, number % 256), port: 80 };
     let upstream = blank.with_endpoints((0..count).map(|number| (endpoint(number), 1 + number as u32 % 3)).collect());

@@ -34,7 +34,7 @@ impl RequestKey {
             Self::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             Self::Cookie(name) => cookie(headers, name).map(|value| hash(value.as_bytes())),
             Self::ClientIp => Some(hash(client.to_string().as_bytes())),
-            Self::Query(name) => query(uri, name).map(|value| hash(value.as_bytes())),
+            Self::Query(name) => parameter(uri.query()?, name).map(|value| hash(value.as_bytes())),
             Self::Path => Some(hash(uri.path().as_bytes())),
         }
     }
@@ -85,9 +85,10 @@ pub fn hash(bytes: &[u8]) -> u64 {
     Sha256::digest(bytes).iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
 
-fn query<'u>(uri: &'u Uri, name: &str) -> Option<&'u str> {
-    let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+/// The first value of a parameter of a query, as it is written.
+pub fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use super::*;
 
 fn upstream(count: usize) -> Upstream {
     let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, per_try: second, idle: second };
+    let limits = Limits { connections: 1, pending: 1, requests: 1, streams: 1 };
     let none = Upstream {
         name: "users".into(),
         endpoints: Vec::new(),
@@ -25,8 +27,11 @@ fn upstream(count: usize) -> Upstream {
         health_check: None,
         ejection: None,
         discovery: None,
-        timeouts: Timeouts { connect: second, per_try: second, idle: second },
-        idle_connections_max: 0,
+        timeouts,
+        transport: Transport::new(Protocol::Http1, None, timeouts, limits, None),
+        retries: None,
+        budget: Arc::default(),
+        mirrored: Arc::default(),
     };
     none.with_endpoints(endpoints(count))
 }

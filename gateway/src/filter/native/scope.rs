@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use http::HeaderName;
-use http::header::COOKIE;
 use smallvec::SmallVec;
 
 use crate::filter::Exchange;
+use crate::message::{cookie, parameter};
 
 /// The bytes of a key; most fit without an allocation.
 pub(super) type KeyBytes = SmallVec<[u8; 64]>;
@@ -81,7 +81,7 @@ impl Part {
                 let value = exchange.headers.get(name).map(http::HeaderValue::as_bytes);
                 key.extend_from_slice(value.unwrap_or_default());
             }
-            Self::Cookie(name) => key.extend_from_slice(cookie(exchange, name).unwrap_or_default().as_bytes()),
+            Self::Cookie(name) => key.extend_from_slice(cookie(&exchange.headers, name).unwrap_or_default().as_bytes()),
             Self::Query(name) => {
                 let value = exchange.uri.query().and_then(|query| parameter(query, name));
                 key.extend_from_slice(value.unwrap_or_default().as_bytes());
@@ -89,19 +89,6 @@ impl Part {
             Self::Attribute(name) => key.extend_from_slice(exchange.attribute(name).unwrap_or_default().as_bytes()),
         }
     }
-}
-
-/// The first cookie of a name (RFC 6265 §5.4).
-fn cookie<'e>(exchange: &'e Exchange, name: &str) -> Option<&'e str> {
-    let cookies = exchange.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
-}
-
-/// The first parameter of a name, as it was sent.
-fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]

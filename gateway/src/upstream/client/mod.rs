@@ -34,7 +34,7 @@ use self::connect::TlsClient;
 use self::kept::{Http1, Kept, Store, Stream};
 use self::outgoing::{Ended, Outgoing};
 use super::load::Slot;
-use super::{Endpoint, Protocol, Transport};
+use super::{Endpoint, InFlight, Protocol, Transport};
 use crate::message::Body;
 
 /// Connections to one endpoint.
@@ -291,7 +291,7 @@ impl Client {
 impl Sent {
     /// Lets go of a response that nobody wants; one that is short is read to its end, so that its connection is kept.
     pub fn discard(self, within: Duration) {
-        let Self { response, give_back } = self;
+        let Self { response, give_back, .. } = self;
         let mut body = response.into_body();
         if body.is_end_stream() {
             give_back();
