@@ -25,7 +25,7 @@ impl Check<'_> {
             }
             "srv" => {
                 if host_and_port(text).is_none_or(|(_, port)| port.is_some()) {
-                    let fault = Fault::value(&source_at, format!("`{text}` is not a name"));
+                    let fault = Fault::value(source_at, format!("`{text}` is not a name"));
                     self.fault(fault.help("write it as in `_http._tcp.users.internal`"));
                 }
                 DiscoverySource::Srv { name: text.to_owned(), resolver: self.resolver(at, raw)? }

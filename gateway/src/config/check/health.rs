@@ -43,7 +43,7 @@ impl Check<'_> {
                     statuses.push(self.whole(&statuses_at.item(index), Some(*status), 200, 200..=599));
                 }
                 if raw.statuses.as_ref().is_some_and(Vec::is_empty) {
-                    self.fault(Fault::value(&statuses_at, "with no status at all every check would fail"));
+                    self.fault(Fault::value(statuses_at, "with no status at all every check would fail"));
                 }
             }
             Probe::Tcp | Probe::Grpc { .. } if raw.statuses.is_some() => {

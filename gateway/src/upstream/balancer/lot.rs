@@ -93,7 +93,8 @@ fn columns(weights: &[f64]) -> Box<[Column]> {
         .partition(|(_, weight)| *weight < 1.0);
     let mut columns = Vec::with_capacity(poor.len() + rich.len());
     while let (Some(&(own, weight)), Some(&(other, left))) = (poor.last(), rich.last()) {
-        (poor.pop(), rich.pop());
+        poor.pop();
+        rich.pop();
         columns.push(Column { own, odds: (weight * ALWAYS as f64) as u64, other });
         let left = left - (1.0 - weight);
         if left < 1.0 { poor.push((other, left)) } else { rich.push((other, left)) }
