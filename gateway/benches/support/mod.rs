@@ -99,7 +99,7 @@ impl Bench {
     /// So many native filters that add a header to request and response.
     pub fn native_chain(&self, count: usize) -> Chain {
         let config = json!({"request": {"add": {"x-bench-req": "1"}}, "response": {"add": {"x-bench-res": "1"}}});
-        let filter = native::build("headers", &config).expect("it exists").expect("it takes the config");
+        let filter = native::build("headers", &config, &[]).expect("it exists").expect("it takes the config");
         Chain::new(vec![filter; count])
     }
 

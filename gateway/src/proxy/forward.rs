@@ -16,7 +16,7 @@ use super::{mirror, persist};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
-use crate::upstream::{Client, Failed, Loss, Protocol, SendError, Sent, Upstream};
+use crate::upstream::{Client, Failed, Loss, On, Protocol, SendError, Sent, Upstream};
 
 /// Sends the exchange's request, and fills in its response: the head, and the body as it arrives.
 pub(super) async fn forward(
@@ -125,7 +125,7 @@ impl Way<'_> {
         };
         let try_deadline = deadline.min(Instant::now() + self.upstream.timeouts.per_try);
         let tries = async {
-            let failed = match client.send(request, permit).await {
+            let failed = match client.send(request, On::Any, permit).await {
                 Ok(sent) => return Ok(sent),
                 Err(failed) => failed,
             };
@@ -135,7 +135,7 @@ impl Way<'_> {
                 _ => false,
             };
             match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
-                (Some(request), Ok(permit)) => Box::pin(client.send_fresh(request, permit)).await,
+                (Some(request), Ok(permit)) => Box::pin(client.send(request, On::New, permit)).await,
                 _ => Err(failed),
             }
         };

@@ -16,7 +16,7 @@ mod transport;
 mod client;
 
 pub use balancer::{Balancer, Weighted};
-pub use client::{Client, Failed, Loss, SendError, Sent};
+pub use client::{Client, Failed, Loss, On, SendError, Sent};
 pub use load::{Full, Limits, Load, Permit};
 pub use mirrored::{MirrorOutcome, MirrorPermit, Mirrored};
 pub use retry::{Budget, Hedge, RETRIES_MIN, Retries, RetryOutcome};
