@@ -128,13 +128,28 @@ async fn a_stream_that_was_refused_before_processing_is_sent_again() {
     asked.await.expect("a task").expect("an answer").problem(502);
 }
 
-/// Frames by hand (RFC 9113 §6), because no server of a library leaves a stream unread.
+// Frames by hand (RFC 9113 §6), because no server of a library leaves a stream unread, or a ping.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+const GO_AWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, /* last stream */ 0, 0, 0, 0, /* NO_ERROR */ 0, 0, 0, 0];
+const NO_CONTENT: &[u8] = &[0, 0, 1, 1, /* the whole of it */ 5, 0, 0, 0, 1, /* :status: 204 */ 0x89];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_gone_silent_is_given_up() {
+    let mut origin = harness::Upstream::manual().await;
+    let timeouts = "protocol: http2\ntimeouts: { idle: 200ms, connect: 200ms }";
+    let gateway = GATEWAY.start(Config::to(&origin).top("workers: 1").upstream(timeouts)).await;
+    let mut client = gateway.client().await;
+    client.send(http(&["GET / HTTP/1.1", "Host: a"], "")).await;
+    let mut silent = origin.next().await;
+    silent.send(SETTINGS).await;
+    client.response().await.problem(502);
+    client.send(http(&["GET / HTTP/1.1", "Host: a"], "")).await;
+    origin.next().await.send([SETTINGS, NO_CONTENT].concat()).await;
+    assert_eq!(client.response().await.status, 204);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_the_upstream_never_looked_at_is_sent_again() {
-    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const GO_AWAY: &[u8] =
-        &[0, 0, 8, 7, 0, 0, 0, 0, 0, /* last stream */ 0, 0, 0, 0, /* NO_ERROR */ 0, 0, 0, 0];
-    const NO_CONTENT: &[u8] = &[0, 0, 1, 1, /* the whole of it */ 5, 0, 0, 0, 1, /* :status: 204 */ 0x89];
     let mut origin = harness::Upstream::manual().await;
     let rules = "protocol: http2\nretries: { when: [reset] }";
     let gateway = GATEWAY.start(Config::to(&origin).top("workers: 1").upstream(rules)).await;

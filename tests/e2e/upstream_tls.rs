@@ -118,6 +118,17 @@ async fn files_that_are_no_good_are_told_at_the_start() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_does_not_end_is_a_connection_that_is_not_there_in_time() {
+    let origin = Upstream::manual().await;
+    let timeouts = "timeouts: { connect: 200ms }";
+    let gateway = GATEWAY.start(Config::to_url(&format!("https://{origin}")).upstream(timeouts)).await;
+    let answer = gateway.client().await.get("/").await;
+    answer.problem(504);
+    assert_eq!(answer.field("proxy-status"), Some("witgate; error=connection_timeout"));
+    flagged(&gateway, "UF").await;
+}
+
 /// Without the alert that ends a stream of TLS, a body that goes to the end of the connection may have been cut (RFC 8446 §6.1).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_whose_end_nobody_vouches_for_is_not_whole() {

@@ -9,7 +9,7 @@ use super::forward::upstream_request;
 use super::worker::Generation;
 use crate::filter::{Exchange, Mirroring};
 use crate::message::{Body, WholeBody};
-use crate::upstream::{MirrorOutcome, MirrorPermit, Pick};
+use crate::upstream::{MirrorOutcome, MirrorPermit, On, Pick};
 
 /// Sees to it that each copy that the filters asked for is sent once the request's body has passed.
 pub(super) fn attach(generation: &Rc<Generation>, exchange: &mut Exchange) {
@@ -46,7 +46,8 @@ async fn send(generation: Rc<Generation>, place: usize, request: Request<Body>, 
     let outcome = async {
         let endpoint = upstream.pick(&Pick::default())?;
         let permits = (permit, upstream.transport.load.admit(&upstream.transport.limits).ok()?);
-        let sent = timeout(per_try, generation.clients[place][endpoint].send(request, permits)).await.ok()?.ok()?;
+        let sent =
+            timeout(per_try, generation.clients[place][endpoint].send(request, On::Any, permits)).await.ok()?.ok()?;
         sent.discard(per_try);
         Some(())
     };

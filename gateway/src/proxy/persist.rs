@@ -68,14 +68,16 @@ impl<'t> Tries<'t> {
         let mut worst = None;
         loop {
             let Some(outcome) = first_of(&mut running, alarm.as_mut()).await else {
-                // Time for a hedge. It is a further try, and the budget pays for it.
-                hedges += 1;
-                alarm = self.alarm(hedge, hedges);
-                if self.way.upstream.budget.withdraw(self.rules.budget) {
+                if self.body.is_whole() {
+                    // A hedge is a further try, and the budget pays for it.
+                    if !self.way.upstream.budget.withdraw(self.rules.budget) {
+                        alarm = None;
+                        continue;
+                    }
                     running.push(self.begin()?);
-                } else {
-                    alarm = None;
+                    hedges += 1;
                 }
+                alarm = if self.body.can_repeat() { self.alarm(hedge, hedges) } else { None };
                 continue;
             };
             let is_good = outcome.as_ref().is_ok_and(|sent| !self.is_bad(sent));
@@ -101,9 +103,9 @@ impl<'t> Tries<'t> {
         Ok(Box::pin(way.attempt(endpoint, first, again, &exchange.method, exchange.deadline)))
     }
 
-    /// A hedge says the request twice at a time, so it has to be one that may be said twice, and all there.
+    /// A hedge says the request twice at a time: it has to be one that may be said twice, and all there once it is time.
     fn may_hedge(&self) -> bool {
-        self.rules.admits_method(&self.exchange.method) && self.body.is_whole()
+        self.rules.admits_method(&self.exchange.method) && self.body.can_repeat()
     }
 
     fn alarm(&self, hedge: Hedge, hedges: u32) -> Option<Pin<Box<Sleep>>> {
@@ -126,11 +128,13 @@ impl<'t> Tries<'t> {
     fn may_go_on(&self, outcome: &Result<Sent, Box<Lost>>, wait: Duration) -> bool {
         let rules = self.rules;
         let may_repeat = rules.admits_method(&self.exchange.method) && self.body.can_repeat();
+        let is_unsent = outcome.as_ref().is_err_and(|lost| lost.unsent.is_some());
+        let is_whole = is_unsent || self.body.can_repeat();
         let is_worth_it = match outcome {
             Ok(sent) => self.is_bad(sent) && may_repeat,
             Err(lost) => match lost.cause {
-                Cause::ConnectFailure => rules.on_connect_failure && (lost.unsent.is_some() || self.body.can_repeat()),
-                Cause::Unprocessed => rules.on_reset && self.body.can_repeat(),
+                Cause::ConnectFailure => rules.on_connect_failure && is_whole,
+                Cause::Unprocessed => rules.on_reset && is_whole,
                 Cause::Reset => rules.on_reset && may_repeat,
                 Cause::Timeout => rules.on_timeout && may_repeat,
                 Cause::Final => false,

@@ -27,7 +27,7 @@ mod transport;
 mod client;
 
 pub use balancer::{Balance, Balancer, Weighted};
-pub use client::{Client, Failed, Loss, SendError, Sent};
+pub use client::{Client, Failed, Loss, On, SendError, Sent};
 pub use discovery::{Discovery, DiscoveryError, Found, Seeker, Source};
 pub use ejection::{EJECTIONS_COUNTED_MAX, Ejection, Outcome};
 pub use endpoint::{Endpoint, EndpointState, InFlight};

@@ -42,7 +42,7 @@ pub enum SendError {
 pub enum Loss {
     /// It was on a kept connection, which had most likely died before: it was not answered by a single byte.
     Stale,
-    /// The upstream says that it did not begin with it (RFC 9113 §8.7).
+    /// It never left, or the upstream says that it did not begin with it (RFC 9113 §8.7).
     Unprocessed,
     /// The answer was none that can be read.
     Garbled,
@@ -56,7 +56,10 @@ impl Failed {
     }
 
     /// The connection failed while the request was on it.
-    pub(super) fn on_connection(error: hyper::Error, was_kept: bool) -> Self {
+    pub(super) fn on_connection(error: hyper::Error, was_kept: bool, unsent: Option<Request<Outgoing>>) -> Self {
+        if let Some(request) = unsent {
+            return Self::unsent(SendError::Connection { error, loss: Loss::Unprocessed }, request);
+        }
         if let Some(body) = cause::<BodyError>(&error) {
             return Self { error: SendError::RequestBody(body.fault()), unsent: None };
         }

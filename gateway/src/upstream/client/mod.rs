@@ -28,6 +28,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use tokio::sync::Notify;
 
 use self::connect::TlsClient;
@@ -53,6 +54,15 @@ pub struct Client {
     has_room: Notify,
     /// The time of the last sweep, so that no request reads the clock for it.
     now: Cell<Instant>,
+}
+
+/// Which connection a request goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// A kept one, when there is one.
+    Any,
+    /// A new one, where one may be made: for a second try after a kept one turned out to be dead.
+    New,
 }
 
 /// A response's head, and what gives the connection back once the body has passed.
@@ -87,51 +97,26 @@ impl Client {
         *self.endpoint == *endpoint && Arc::ptr_eq(&self.transport, transport)
     }
 
-    /// Sends a request and awaits the response's head, on a kept connection when there is one. `ticket` is dropped when the
-    /// response's body is over, or will not be.
+    /// Sends a request and awaits the response's head. `ticket` is dropped when the response's body is over, or will not be.
     ///
     /// # Errors
     /// [`Failed`] with any [`SendError`].
-    pub async fn send(self: &Rc<Self>, request: Request<Body>, ticket: impl Sized + 'static) -> Result<Sent, Failed> {
-        let mut request = request.map(Outgoing::new);
-        let mut ticket = ticket;
-        while let Some(kept) = self.store.take(self.transport.limits.streams) {
-            match self.send_on(kept, request, true, ticket).await {
-                Ok(sent) => return Ok(sent),
-                Err(Unsent::Returned { request: back, ticket: kept }) => (request, ticket) = (*back, kept),
-                Err(Unsent::Failed(failed)) => return Err(failed),
-            }
-        }
-        // Boxed: connecting is rare, and would take room in the future of every request.
-        Box::pin(self.send_waiting(request, false, ticket)).await
-    }
-
-    /// The same, on a new connection where one may be made: for a second try after a kept one turned out to be dead.
-    ///
-    /// # Errors
-    /// [`Failed`] with any [`SendError`].
-    pub async fn send_fresh(
-        self: &Rc<Self>,
-        request: Request<Body>,
-        ticket: impl Sized + 'static,
-    ) -> Result<Sent, Failed> {
-        self.send_waiting(request.map(Outgoing::new), true, ticket).await
-    }
-
-    async fn send_waiting<T: 'static>(
-        self: &Rc<Self>,
-        mut request: Request<Outgoing>,
-        fresh: bool,
-        mut ticket: T,
-    ) -> Result<Sent, Failed> {
+    pub async fn send<T: 'static>(self: &Rc<Self>, request: Request<Body>, on: On, ticket: T) -> Result<Sent, Failed> {
+        let (mut request, mut ticket) = (request.map(Outgoing::new), ticket);
         loop {
-            let (kept, was_kept) = match self.connection(fresh).await {
-                Ok(found) => found,
-                Err(error) => return Err(Failed::unsent(error, request)),
+            let at_hand = if on == On::New { None } else { self.store.take(self.transport.limits.streams) };
+            let (kept, was_kept) = match at_hand {
+                Some(kept) => (kept, true),
+                // Boxed: it is rare, and would take room in the future of every request.
+                None => match Box::pin(self.connection(on)).await {
+                    Ok(found) => found,
+                    Err(error) => return Err(Failed::unsent(error, request)),
+                },
             };
             match self.send_on(kept, request, was_kept, ticket).await {
                 Ok(sent) => return Ok(sent),
-                Err(Unsent::Returned { request: back, ticket: kept }) => (request, ticket) = (*back, kept),
+                // The connection had died unnoticed.
+                Err(Unsent::Returned(back)) => (request, ticket) = *back,
                 Err(Unsent::Failed(failed)) => return Err(failed),
             }
         }
@@ -152,15 +137,11 @@ impl Client {
                 }
                 // The body has passed, but the connection's own task may have a last word to say.
                 if http1.sender.ready().await.is_err() {
-                    return Err(Unsent::Returned { request: Box::new(request), ticket });
+                    return Err(Unsent::Returned(Box::new((request, ticket))));
                 }
                 match http1.sender.try_send_request(request).await {
                     Ok(response) => Ok(self.sent_http1(response, http1, has_ended, ticket)),
-                    Err(mut error) => Err(match error.take_message() {
-                        // It never left: the connection had died unnoticed.
-                        Some(request) if was_kept => Unsent::Returned { request: Box::new(request), ticket },
-                        _ => Unsent::Failed(Failed::on_connection(error.into_error(), was_kept)),
-                    }),
+                    Err(error) => Err(Unsent::new(error, was_kept, ticket)),
                 }
             }
             Kept::Http2(http2) => {
@@ -173,17 +154,14 @@ impl Client {
                     Ok(response) => {
                         Ok(Sent { response, give_back: Box::new(move || drop((leaving, ticket))), in_flight: None })
                     }
-                    Err(mut error) => Err(match error.take_message() {
-                        Some(request) if was_kept => Unsent::Returned { request: Box::new(request), ticket },
-                        _ => Unsent::Failed(Failed::on_connection(error.into_error(), was_kept)),
-                    }),
+                    Err(error) => Err(Unsent::new(error, was_kept, ticket)),
                 }
             }
         }
     }
 
     /// A connection, and whether it was there before: waits for one that is made, given back, or may be made.
-    async fn connection(self: &Rc<Self>, fresh: bool) -> Result<(Kept, bool), SendError> {
+    async fn connection(self: &Rc<Self>, on: On) -> Result<(Kept, bool), SendError> {
         let Transport { limits, load, .. } = &*self.transport;
         let _waiting = (load.wait(limits)?, Count::up(&self.waiting));
         let mut was_woken = false;
@@ -195,7 +173,7 @@ impl Client {
             let take = || self.store.take(limits.streams).map(Found::Kept);
             // HTTP/2 connections are made one by one: the next may have room for all who wait.
             let open = || if self.is_connecting.get() { None } else { load.open(limits).map(Found::Slot) };
-            let found = if fresh { open().or_else(take) } else { take().or_else(open) };
+            let found = if on == On::New { open().or_else(take) } else { take().or_else(open) };
             if was_woken && found.is_some() {
                 // One piece of news was of no use here, but may be to the next who waits.
                 load.closed.notify_one();
@@ -324,10 +302,20 @@ enum Found {
     Slot(Slot),
 }
 
-/// A request that a connection did not take.
+/// A request that got no response on a connection.
 enum Unsent<T> {
-    Returned { request: Box<Request<Outgoing>>, ticket: T },
+    /// It never left, and another connection may take it.
+    Returned(Box<(Request<Outgoing>, T)>),
     Failed(Failed),
+}
+
+impl<T> Unsent<T> {
+    fn new(mut error: TrySendError<Request<Outgoing>>, was_kept: bool, ticket: T) -> Self {
+        match error.take_message() {
+            Some(request) if was_kept => Self::Returned(Box::new((request, ticket))),
+            unsent => Self::Failed(Failed::on_connection(error.into_error(), was_kept, unsent)),
+        }
+    }
 }
 
 /// A stream that ends, and tells those who wait for one.
