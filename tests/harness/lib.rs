@@ -55,7 +55,6 @@ pub use log::{Line, Log};
 pub use nginx::Nginx;
 pub use redis::Redis;
 pub use relay::{Fault, Relay};
-pub use tls::Tls;
 pub use tls::{Tls, TlsOptions};
 pub use transcript::{Transcript, blocks, transcripts};
 pub use upstream::{Exchange, Request, Upstream};

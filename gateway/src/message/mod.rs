@@ -11,7 +11,6 @@ mod replay;
 
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
 pub use headers::{has_token, is_framing, strip_hop_by_hop, strip_owned};
-pub use headers::{is_framing, strip_hop_by_hop, strip_owned};
 pub use key::{NoRequestKey, RequestKey, cookie, hash, parameter};
 pub use problem::{X_REQUEST_ID, problem};
 pub use replay::Replay;

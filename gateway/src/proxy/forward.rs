@@ -18,7 +18,7 @@ use super::{mirror, persist};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
-use crate::upstream::{Client, Failed, Loss, On, Protocol, SendError, Sent, Upstream};
+use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, Protocol, SendError, Sent, Upstream};
 
 /// Sends the exchange's request, and fills in its response: the head, and the body as it arrives.
 pub(super) async fn forward(
