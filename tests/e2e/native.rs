@@ -163,6 +163,7 @@ async fn compress_shrinks_bodies_and_holds_no_event_back() {
     let length = format!("Content-Length: {}", text.len());
     exchange.send(http(&["HTTP/1.1 200 OK", "Content-Type: text/plain", &length, "ETag: \"1\""], &text)).await;
     let answer = client.response().await;
+    exchange.keep_alive();
     assert_eq!((answer.field("content-encoding"), answer.field("etag")), (Some("gzip"), Some("W/\"1\"")));
     assert_eq!(answer.field("vary"), Some("accept-encoding"));
     let mut back = String::new();
