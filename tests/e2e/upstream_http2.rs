@@ -144,7 +144,8 @@ async fn a_connection_that_has_gone_silent_is_given_up() {
     silent.send(SETTINGS).await;
     client.response().await.problem(502);
     client.send(http(&["GET / HTTP/1.1", "Host: a"], "")).await;
-    origin.next().await.send([SETTINGS, NO_CONTENT].concat()).await;
+    let mut fresh = origin.next().await;
+    fresh.send([SETTINGS, NO_CONTENT].concat()).await;
     assert_eq!(client.response().await.status, 204);
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The body of a request or response on its way through the gateway.
 #[derive(Default)]
@@ -28,8 +28,10 @@ pub enum Body {
 pub struct Stream {
     inner: Incoming,
     limits: Limits,
-    /// Armed while nothing arrives.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Since when nothing arrives that was asked for.
+    waiting_since: Option<Instant>,
+    /// Made at the first wait. What arrives does not touch it: when it goes off, it is set anew if that was too early.
+    alarm: Option<Pin<Box<Sleep>>>,
     /// Runs once, when the whole body has passed; dropped without running when it has not.
     on_end: Option<Box<dyn FnOnce()>>,
 }
@@ -92,7 +94,7 @@ impl Body {
             }
             return Self::Empty;
         }
-        Self::Stream(Stream { inner, limits, stalled: None, on_end })
+        Self::Stream(Stream { inner, limits, waiting_since: None, alarm: None, on_end })
     }
 }
 
@@ -136,12 +138,10 @@ impl http_body::Body for Body {
 impl Stream {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
-            let idle = self.limits.idle;
-            let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-            ready!(stalled.as_mut().poll(context));
-            return Poll::Ready(Some(Err(BodyError::Idle(idle))));
+            ready!(self.poll_alarm(context));
+            return Poll::Ready(Some(Err(BodyError::Idle(self.limits.idle))));
         };
-        self.stalled = None;
+        self.waiting_since = None;
         let frame = match frame {
             None => None,
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
@@ -161,6 +161,19 @@ impl Stream {
             on_end();
         }
         Poll::Ready(frame)
+    }
+
+    /// Ready when nothing has arrived for too long.
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let due = *self.waiting_since.get_or_insert_with(Instant::now) + self.limits.idle;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(alarm.as_mut().poll(context));
+            if alarm.deadline() >= due {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(due);
+        }
     }
 }
 

@@ -65,7 +65,6 @@ impl<'t> Tries<'t> {
         };
         let mut hedges = 0;
         let mut alarm = self.alarm(hedge, hedges);
-        let mut worst = None;
         loop {
             let Some(outcome) = first_of(&mut running, alarm.as_mut()).await else {
                 if self.body.is_whole() {
@@ -86,8 +85,8 @@ impl<'t> Tries<'t> {
                 return outcome;
             }
             // Another may do better.
-            if let Some(Ok(sent)) = worst.replace(outcome) {
-                Sent::discard(sent, self.way.upstream.timeouts.per_try);
+            if let Ok(sent) = outcome {
+                sent.discard(self.way.upstream.timeouts.per_try);
             }
         }
     }
@@ -129,12 +128,12 @@ impl<'t> Tries<'t> {
         let rules = self.rules;
         let may_repeat = rules.admits_method(&self.exchange.method) && self.body.can_repeat();
         let is_unsent = outcome.as_ref().is_err_and(|lost| lost.unsent.is_some());
-        let is_whole = is_unsent || self.body.can_repeat();
+        let has_body = is_unsent || self.body.can_repeat();
         let is_worth_it = match outcome {
             Ok(sent) => self.is_bad(sent) && may_repeat,
             Err(lost) => match lost.cause {
-                Cause::ConnectFailure => rules.on_connect_failure && is_whole,
-                Cause::Unprocessed => rules.on_reset && is_whole,
+                Cause::ConnectFailure => rules.on_connect_failure && has_body,
+                Cause::Unprocessed => rules.on_reset && has_body,
                 Cause::Reset => rules.on_reset && may_repeat,
                 Cause::Timeout => rules.on_timeout && may_repeat,
                 Cause::Final => false,
