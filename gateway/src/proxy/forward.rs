@@ -132,7 +132,7 @@ impl Way<'_> {
         };
         let try_deadline = deadline.min(Instant::now() + self.upstream.timeouts.per_try);
         let tries = async {
-            let failed = match client.send(request, On::Any, permit).await {
+            let failed = match client.send(request, On::Any, (permit, self.upstream.begin(endpoint))).await {
                 Ok(sent) => return Ok(sent),
                 Err(failed) => failed,
             };
@@ -142,21 +142,19 @@ impl Way<'_> {
                 _ => false,
             };
             match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
-                (Some(request), Ok(permit)) => Box::pin(client.send(request, On::New, permit)).await,
+                (Some(request), Ok(permit)) => {
+                    Box::pin(client.send(request, On::New, (permit, self.upstream.begin(endpoint)))).await
+                }
                 _ => Err(failed),
             }
         };
-        let in_flight = self.upstream.begin(endpoint);
         let began = Instant::now();
-        let mut tried = match timeout_at(try_deadline, tries).await {
+        let tried = match timeout_at(try_deadline, tries).await {
             Ok(outcome) => outcome.map_err(|failed| self.lost(endpoint, failed)),
             Err(_) => Err(self.timed_out(endpoint, try_deadline < deadline)),
         };
         if let Some(outcome) = outcome(&tried, began.elapsed()) {
             self.upstream.report(endpoint, outcome);
-        }
-        if let Ok(sent) = &mut tried {
-            sent.in_flight = Some(in_flight);
         }
         tried
     }
@@ -239,17 +237,12 @@ fn has_length(request: &Request<Body>) -> bool {
 }
 
 fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent) {
-    let Sent { response, give_back, in_flight } = sent;
+    let Sent { response, give_back } = sent;
     let (mut head, incoming): (_, Incoming) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
     exchange.response = ResponseHead { status: head.status, headers: head.headers, origin: Origin::Upstream };
     let limits = BodyLimits { bytes_max: u64::MAX, idle: upstream.timeouts.idle };
-    // The try is under way until its body has passed, or was given up.
-    let end = Box::new(move || {
-        drop(in_flight);
-        give_back();
-    });
-    exchange.response_body = Body::stream(incoming, limits, Some(end));
+    exchange.response_body = Body::stream(incoming, limits, Some(give_back));
 }
 
 /// Methods that may be said twice with the effect of once (RFC 9110 §9.2.2).

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::Context;
 use super::circuit::{Call, Circuit, Thresholds};
 use crate::config::scalar::{Share, Span, Whole};
-use crate::filter::{Exchange, Filter, Forwarding, Origin, Reply, Step, Verdict};
+use crate::filter::{Exchange, Filter, Flag, Forwarding, Origin, Reply, Step, Verdict};
 use crate::message::{Body, BodyError};
 
 /// When the circuit of a route opens, and what clients get while it is open.
@@ -130,6 +130,7 @@ impl Filter for CircuitBreaker {
             }
             Err(wait) => wait,
         };
+        exchange.flags.insert(Flag::BreakerOpen);
         Step::Done(match &self.fallback {
             None => {
                 let detail = "the upstream of this route is given time to recover";

@@ -17,7 +17,7 @@ use super::Context;
 use super::scope::Scope;
 use super::states::{Counting, Tally};
 use crate::config::scalar::{Rate, Whole};
-use crate::filter::{Exchange, Filter, Reply, Step, Verdict};
+use crate::filter::{Exchange, Filter, Flag, Reply, Step, Verdict};
 use crate::resource::{Decision, Limiter, LimiterOptions};
 
 /// One limit, or several in `limits`, of which each must let a request pass.
@@ -263,6 +263,7 @@ impl RateLimit {
         let mut reply = Reply::problem(status, detail, &exchange.request_id);
         reply.headers.insert(RETRY_AFTER, seconds(wait).max(1).into());
         if !decision.is_unavailable {
+            exchange.flags.insert(Flag::RateLimited);
             exchange.stash(Told { limit: at, remaining, reset: wait });
         }
         Some(reply)

@@ -35,7 +35,7 @@ use self::connect::TlsClient;
 use self::kept::{Http1, Kept, Store, Stream};
 use self::outgoing::{Ended, Outgoing};
 use super::load::Slot;
-use super::{Endpoint, InFlight, Protocol, Transport};
+use super::{Endpoint, Protocol, Transport};
 use crate::message::Body;
 
 /// Connections to one endpoint.
@@ -69,8 +69,6 @@ pub enum On {
 pub struct Sent {
     pub response: Response<Incoming>,
     pub give_back: Box<dyn FnOnce()>,
-    /// The try that brought it, for as long as it lasts; set by who counts tries.
-    pub in_flight: Option<InFlight>,
 }
 
 impl Client {
@@ -151,9 +149,7 @@ impl Client {
                 let leaving = Leaving { client: Rc::downgrade(self), stream: Some(http2.begin()) };
                 match sender.try_send_request(request).await {
                     // Held until the body is over, also when it does not pass to its end.
-                    Ok(response) => {
-                        Ok(Sent { response, give_back: Box::new(move || drop((leaving, ticket))), in_flight: None })
-                    }
+                    Ok(response) => Ok(Sent { response, give_back: Box::new(move || drop((leaving, ticket))) }),
                     Err(error) => Err(Unsent::new(error, was_kept, ticket)),
                 }
             }
@@ -244,7 +240,7 @@ impl Client {
                 client.take_back(http1);
             }
         });
-        Sent { response, give_back, in_flight: None }
+        Sent { response, give_back }
     }
 
     fn take_back(&self, http1: Http1) {
@@ -269,7 +265,7 @@ impl Client {
 impl Sent {
     /// Lets go of a response that nobody wants; one that is short is read to its end, so that its connection is kept.
     pub fn discard(self, within: Duration) {
-        let Self { response, give_back, .. } = self;
+        let Self { response, give_back } = self;
         let mut body = response.into_body();
         if body.is_end_stream() {
             give_back();
