@@ -43,9 +43,9 @@ async fn every_balancer_serves_from_every_endpoint() {
             assert_eq!(client.get("/").await.status, 200);
         }
         let shares = requests(&origins);
-        // 20, 40 and 20 are expected, exactly so in turn.
+        // 20, 40 and 20 are expected, exactly so in turn; by latency, one that was slow the first time may get no second.
         assert_eq!(shares.iter().sum::<usize>(), 80);
-        assert!(shares.iter().all(|share| *share >= 2), "{balance}: {shares:?}");
+        assert!(shares.iter().all(|share| *share >= 1), "{balance}: {shares:?}");
         assert!(balance != "round-robin" || shares == [20, 40, 20], "{shares:?}");
     }
 }
