@@ -311,7 +311,8 @@ async fn a_reload_leaves_a_body_with_the_version_that_it_began_with() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http2_streams_pass_a_transform_side_by_side() {
     let mut origin = Upstream::manual().await;
-    let gateway = editing(&origin, "limits: { instances: 1 }", &["{ in: response, do: upper, tail: '!' }"]).await;
+    // Fewer than streams: those that hold a body count apart.
+    let gateway = editing(&origin, "limits: { instances: 3 }", &["{ in: response, do: upper, tail: '!' }"]).await;
     let client = gateway.http2().await;
     let asks: Vec<_> = (0..4)
         .map(|_| {

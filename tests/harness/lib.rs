@@ -64,7 +64,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// How long a test waits for something that must happen. Far above what any step takes, so that a slow machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Wait for `future`, which is `what` the panic names if it does not come within [`PATIENCE`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {

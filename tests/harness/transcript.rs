@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::client::Client;
 
-/// One `curl` and the answer that a document promises; `…` stands for fields that it leaves out.
+/// One `curl` and the answer that a document promises; `…` stands for fields that it leaves out, and in a body for what differs each time.
 pub struct Transcript {
     request: Vec<String>,
     status: String,
@@ -27,8 +27,16 @@ impl Transcript {
             assert_eq!(answer.field(name), Some(value.as_str()), "{told}: {name}");
         }
         // A block ends with its line, whether the body does or not.
-        assert_eq!(answer.text().trim_end(), self.body.trim_end(), "{told}");
+        let (body, promised) = (answer.text().trim_end().to_owned(), self.body.trim_end());
+        assert!(is_like(&body, promised), "{told}: {body} instead of {promised}");
     }
+}
+
+/// Whether a text is the promised one with something for each `…`.
+fn is_like(text: &str, promised: &str) -> bool {
+    let Some((start, rest)) = promised.split_once('…') else { return text == promised };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    text.char_indices().any(|(at, _)| is_like(&text[at..], rest)) || is_like("", rest)
 }
 
 /// The transcripts of a document: its `console` blocks that begin with a `curl`.
