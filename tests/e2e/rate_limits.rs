@@ -110,7 +110,7 @@ async fn a_store_that_fails_is_done_without_and_found_again() {
             .start(shared(&origin, relay.address(), &limiter).to_string().replace("client-ip", "header:x-key"))
             .await;
         let mut client = gateway.client().await;
-        let mut log = gateway.log();
+        let log = gateway.log();
         let mut ask = async |key: &str| {
             client.ask(&["GET / HTTP/1.1", "Host: a", &format!("X-Key: {on_store_error}-{key}")], "").await
         };

@@ -1,6 +1,6 @@
 //! TLS to upstreams: whose certificates are believed, which name is asked for, who the gateway is, and what is spoken.
 
-use harness::{Config, Gateway, Http2Upstream, Tls, TlsOptions, Upstream};
+use harness::{Config, Gateway, Http2Upstream, Tls, TlsOptions, Upstream, http};
 
 use crate::GATEWAY;
 
@@ -136,11 +136,24 @@ async fn a_body_whose_end_nobody_vouches_for_is_not_whole() {
     let tls = Tls::before(&origin).await;
     let gateway = GATEWAY.start(Config::to_url(&tls.origin()).upstream(&trusting(&tls, ""))).await;
     let mut client = gateway.client().await;
-    client.send(harness::http(&["GET / HTTP/1.1", "Host: a"], "")).await;
+    client.send(http(&["GET / HTTP/1.1", "Host: a"], "")).await;
     let mut exchange = origin.next().await;
-    exchange.send(harness::http(&["HTTP/1.1 200 OK", "Connection: close"], "half")).await;
+    exchange.send(http(&["HTTP/1.1 200 OK", "Connection: close"], "half")).await;
     assert_eq!(client.head().await.status(), 200);
     client.chunk().await.expect("a piece").expect("half");
     drop(tls);
     client.rest().await.expect_err("half a body has no clean end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_are_made_over_tls_too() {
+    let sick = Upstream::with(|_| http(&["HTTP/1.1 503 Service Unavailable", "Content-Length: 0"], "")).await;
+    let (tls, stranger) = (Tls::before(&sick).await, Tls::before(&sick).await);
+    for (authority, why) in [(&tls, "status 503 Service Unavailable"), (&stranger, "cannot connect: ")] {
+        let checked = "health_check: { path: /healthz, interval: 20ms, timeout: 10s }";
+        let config = Config::to_url(&tls.origin()).upstream(&trusting(authority, "")).upstream(checked);
+        let gateway = GATEWAY.start(config).await;
+        let is_told = |line: &harness::Line| line.message() == "endpoint is unhealthy" && line.text.contains(why);
+        gateway.log().wait(why, is_told).await;
+    }
 }

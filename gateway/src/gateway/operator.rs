@@ -13,7 +13,7 @@ use crate::plugin::{Hook, Version};
 use crate::resource::KeySet;
 use crate::snapshot::{Plugin, Target};
 use crate::telemetry::{
-    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, PluginSamples, UpstreamSample, VersionSample,
+    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, Samples, UpstreamSample, VersionSample,
 };
 use crate::upstream::{MirrorOutcome, RetryOutcome, Upstream};
 
@@ -108,7 +108,7 @@ impl Operator for Gateway {
         let snapshot = self.0.current.load_full();
         let told = self.0.told();
         let overridden = |name: &str| told.overrides.get(name).is_some_and(|held| held.is_active());
-        let samples = PluginSamples {
+        let samples = Samples {
             versions: self.0.version_samples(),
             overrides: snapshot
                 .plugins
@@ -218,10 +218,10 @@ impl Shared {
     }
 
     /// What guests count themselves, as far as samples go.
-    fn guest_samples(&self) -> PluginSamples {
+    fn guest_samples(&self) -> Samples {
         let readings = self.runtime.guest_metrics();
         let dropped = readings.dropped.into_iter().map(|(plugin, writes)| (plugin.to_string(), writes)).collect();
-        let mut samples = PluginSamples { dropped, ..PluginSamples::default() };
+        let mut samples = Samples { dropped, ..Samples::default() };
         for metric in readings.metrics {
             let sample =
                 |value| GuestSample { plugin: metric.plugin.to_string(), name: metric.name.to_string(), value };

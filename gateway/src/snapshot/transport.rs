@@ -25,7 +25,11 @@ pub(super) fn transport(
         config::UpstreamProtocol::Http2 => Protocol::Http2,
         config::UpstreamProtocol::Auto => Protocol::Auto,
     };
-    let tls = raw.tls.as_ref().and_then(|raw| tls(name, raw, trust, faults));
+    let host = raw.discovery.as_ref().and_then(|discovery| match &discovery.source {
+        config::DiscoverySource::Dns { host, .. } => Some(host.as_str()),
+        _ => None,
+    });
+    let tls = raw.tls.as_ref().and_then(|raw| tls(name, raw, host, trust, faults));
     let config::UpstreamLimits { connections, pending, requests, streams } = raw.limits;
     let limits = Limits { connections, pending, requests, streams };
     Transport::new(protocol, tls, timeouts(raw), limits, old.map(|old| &old.transport))
@@ -59,7 +63,14 @@ pub(super) fn retries(raw: &config::Upstream) -> Option<Retries> {
     })
 }
 
-fn tls(name: &str, raw: &config::UpstreamTls, trust: &Trust, faults: &mut Vec<Fault>) -> Option<Tls> {
+/// `host` is what the endpoints' addresses are found by: their certificates are for that name.
+fn tls(
+    name: &str,
+    raw: &config::UpstreamTls,
+    host: Option<&str>,
+    trust: &Trust,
+    faults: &mut Vec<Fault>,
+) -> Option<Tls> {
     let upstreams = At::ROOT.key("upstreams");
     let upstream = upstreams.key(name);
     let at = upstream.key("tls");
@@ -74,7 +85,7 @@ fn tls(name: &str, raw: &config::UpstreamTls, trust: &Trust, faults: &mut Vec<Fa
         identity: identity.map_or(Some(None), |pair| pair.map(Some))?,
         verify: raw.verify,
     };
-    let server_name = raw.server_name.clone().and_then(|name| ServerName::try_from(name).ok());
+    let server_name = raw.server_name.as_deref().or(host).and_then(|name| ServerName::try_from(name.to_owned()).ok());
     let made = Tls::new(trust, terms, server_name);
     made.map_err(|error| faults.push(Fault::key(at, format!("there can be no TLS to `{name}`: {error}")))).ok()
 }

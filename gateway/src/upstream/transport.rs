@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{IpAddr, ServerName};
 
-use super::{Limits, Load, Timeouts};
+use super::{Endpoint, Limits, Load, Timeouts};
 use crate::outbound::{TlsError, TlsTerms, Trust};
 
 /// Shared by all workers, and by snapshots between which nothing of it changed.
@@ -33,7 +33,7 @@ pub enum Protocol {
 pub struct Tls {
     terms: TlsTerms,
     /// `None`: each endpoint's host.
-    pub(super) server_name: Option<ServerName<'static>>,
+    server_name: Option<ServerName<'static>>,
     pub(super) config: ClientConfig,
 }
 
@@ -45,6 +45,16 @@ impl Tls {
     pub fn new(trust: &Trust, terms: TlsTerms, server_name: Option<ServerName<'static>>) -> Result<Self, TlsError> {
         let config = trust.tls_on(&terms)?;
         Ok(Self { terms, server_name, config })
+    }
+
+    /// Whose certificate an endpoint has to show; `None` when its host is nothing that a certificate could be for.
+    pub(super) fn name_of(&self, endpoint: &Endpoint) -> Option<ServerName<'static>> {
+        match (&self.server_name, endpoint.host.parse::<std::net::IpAddr>()) {
+            (Some(name), _) => Some(name.clone()),
+            (None, Ok(address)) => Some(ServerName::IpAddress(IpAddr::from(address))),
+            // The dot of the root is no part of the name in a certificate.
+            (None, Err(_)) => ServerName::try_from(endpoint.host.trim_end_matches('.').to_owned()).ok(),
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{EndpointSample, GuestSample, HookSample, KeySetSample, PluginSamples, VersionSample, upstreams};
+use super::{EndpointSample, GuestSample, HookSample, KeySetSample, Samples, VersionSample, upstreams};
 
 /// All that have a metric.
-pub(super) fn of(plugins: &PluginSamples) -> Vec<MetricFamily> {
-    let all = of_versions(&plugins.versions).into_iter().chain(of_names(plugins)).chain(of_key_sets(&plugins.key_sets));
-    let all = all.chain([of_endpoints(&plugins.endpoints)]).chain(upstreams::of(&plugins.upstreams));
+pub(super) fn of(samples: &Samples) -> Vec<MetricFamily> {
+    let all = of_versions(&samples.versions).into_iter().chain(of_names(samples)).chain(of_key_sets(&samples.key_sets));
+    let all = all.chain([of_endpoints(&samples.endpoints)]).chain(upstreams::of(&samples.upstreams));
     // The format has no way to say that a family is empty.
     all.filter(|family| !family.get_metric().is_empty()).collect()
 }
@@ -68,31 +68,31 @@ fn of_versions(samples: &[VersionSample]) -> [MetricFamily; 8] {
 }
 
 /// Of what concerns a plugin whatever its version.
-fn of_names(plugins: &PluginSamples) -> [MetricFamily; 4] {
+fn of_names(samples: &Samples) -> [MetricFamily; 4] {
     [
         family(
             "witgate_plugin_override",
             "Whether an override, and not the configuration, decides what serves.",
             MetricType::GAUGE,
-            plugins.overrides.iter().map(|(plugin, set)| gauge(f64::from(u8::from(*set)), vec![("plugin", plugin)])),
+            samples.overrides.iter().map(|(plugin, set)| gauge(f64::from(u8::from(*set)), vec![("plugin", plugin)])),
         ),
         family(
             "witgate_guest_counter_total",
             "What plugins count themselves.",
             MetricType::COUNTER,
-            plugins.counters.iter().map(|sample| counter(sample.value, sample.labels())),
+            samples.counters.iter().map(|sample| counter(sample.value, sample.labels())),
         ),
         family(
             "witgate_guest_gauge",
             "What plugins measure themselves.",
             MetricType::GAUGE,
-            plugins.gauges.iter().map(|sample| gauge(sample.value, sample.labels())),
+            samples.gauges.iter().map(|sample| gauge(sample.value, sample.labels())),
         ),
         family(
             "witgate_guest_dropped_total",
             "What plugins wrote under names that are malformed, too many, or in use for the other kind.",
             MetricType::COUNTER,
-            plugins.dropped.iter().map(|(plugin, writes)| counter(number(*writes), vec![("plugin", plugin)])),
+            samples.dropped.iter().map(|(plugin, writes)| counter(number(*writes), vec![("plugin", plugin)])),
         ),
     ]
 }

@@ -1,7 +1,7 @@
 //! Metrics of one gateway, in Prometheus's text format.
 //!
 //! Rare events are counted here as they happen. What requests count lives with the workers that count it, and is handed
-//! over at each scrape as [`PluginSamples`]; `families` gives it its names.
+//! over at each scrape as [`Samples`]; `families` gives it its names.
 
 mod families;
 mod routes;
@@ -25,9 +25,9 @@ pub struct Metrics {
     swaps: IntCounterVec,
 }
 
-/// What is known of plugins, and of what they use, at the moment of a scrape.
+/// What is known of plugins, routes and upstreams at the moment of a scrape.
 #[derive(Debug, Clone, Default)]
-pub struct PluginSamples {
+pub struct Samples {
     pub versions: Vec<VersionSample>,
     /// Declared plugins, and whether an override decides what serves.
     pub overrides: Vec<(String, bool)>,
@@ -185,7 +185,7 @@ impl Metrics {
     }
 
     /// Everything, in text format 0.0.4.
-    pub fn render(&self, plugins: &PluginSamples) -> String {
+    pub fn render(&self, plugins: &Samples) -> String {
         let mut all = self.registry.gather();
         all.extend(families::of(plugins));
         all.extend(routes::of(plugins));
@@ -245,21 +245,21 @@ mod tests {
         let metrics = Metrics::new();
         metrics.reloaded("start", 1);
         metrics.reload_failed("signal");
-        let text = metrics.render(&PluginSamples::default());
+        let text = metrics.render(&Samples::default());
         assert_eq!(value(&text, r#"witgate_config_reloads_total{outcome="ok",source="start"}"#), "1");
         assert_eq!(value(&text, r#"witgate_config_reloads_total{outcome="failed",source="signal"}"#), "1");
         assert_eq!(value(&text, "witgate_config_last_reload_successful"), "0");
         assert_eq!(value(&text, "witgate_config_generation"), "1");
         assert!(value(&text, "witgate_config_last_reload_success_timestamp_seconds").starts_with('1'));
         metrics.reloaded("admin", 2);
-        let text = metrics.render(&PluginSamples::default());
+        let text = metrics.render(&Samples::default());
         assert_eq!(value(&text, "witgate_config_last_reload_successful"), "1");
         assert_eq!(value(&text, "witgate_config_generation"), "2");
     }
 
     #[test]
     fn calls_of_a_plugin_are_a_counter_and_a_histogram_of_its_version() {
-        let samples = PluginSamples { versions: vec![version()], ..PluginSamples::default() };
+        let samples = Samples { versions: vec![version()], ..Samples::default() };
         let text = Metrics::new().render(&samples);
         let labels = r#"hook="request",plugin="jwt",version="ba7816bf8f01""#;
         let calls = r#"witgate_plugin_calls_total{hook="request",outcome="trap",plugin="jwt",version="ba7816bf8f01"}"#;
@@ -282,11 +282,11 @@ mod tests {
         metrics.swapped("jwt", "ok");
         metrics.swapped("jwt", "refused");
         let sample = |value| GuestSample { plugin: "jwt".to_owned(), name: "hits".to_owned(), value };
-        let text = metrics.render(&PluginSamples {
+        let text = metrics.render(&Samples {
             overrides: vec![("jwt".to_owned(), true), ("audit".to_owned(), false)],
             counters: vec![sample(3.0)],
             gauges: vec![sample(0.5)],
-            ..PluginSamples::default()
+            ..Samples::default()
         });
         assert_eq!(value(&text, r#"witgate_plugin_swaps_total{outcome="refused",plugin="jwt"}"#), "1");
         assert_eq!(value(&text, r#"witgate_plugin_override{plugin="jwt"}"#), "1");
@@ -304,7 +304,7 @@ mod tests {
             last_good,
         };
         let key_sets = vec![sample("idp", Some(1_800_000_000.5)), sample("new", None)];
-        let text = Metrics::new().render(&PluginSamples { key_sets, ..PluginSamples::default() });
+        let text = Metrics::new().render(&Samples { key_sets, ..Samples::default() });
         assert_eq!(value(&text, r#"witgate_key_set_keys{key_set="idp"}"#), "2");
         assert_eq!(value(&text, r#"witgate_key_set_loads_total{key_set="idp",outcome="failed"}"#), "3");
         assert_eq!(value(&text, r#"witgate_key_set_loads_total{key_set="new",outcome="ok"}"#), "5");
@@ -321,10 +321,10 @@ mod tests {
             refused,
         };
         let decisions = [("allowed", 7), ("limited", 2), ("unavailable", 0)];
-        let text = Metrics::new().render(&PluginSamples {
+        let text = Metrics::new().render(&Samples {
             circuits: vec![circuit(false, 1), circuit(true, 2)],
             limits: vec![LimitSample { route: "users".to_owned(), decisions }],
-            ..PluginSamples::default()
+            ..Samples::default()
         });
         assert_eq!(value(&text, r#"witgate_circuit_state{route="users",state="open"}"#), "1");
         assert_eq!(value(&text, r#"witgate_circuit_state{route="users",state="half-open"}"#), "0");
@@ -336,13 +336,13 @@ mod tests {
     fn two_gateways_of_one_process_count_apart() {
         let (one, other) = (Metrics::new(), Metrics::new());
         one.swapped("jwt", "ok");
-        assert!(one.render(&PluginSamples::default()).contains("witgate_plugin_swaps_total"));
-        assert!(!other.render(&PluginSamples::default()).contains("witgate_plugin_swaps_total"));
+        assert!(one.render(&Samples::default()).contains("witgate_plugin_swaps_total"));
+        assert!(!other.render(&Samples::default()).contains("witgate_plugin_swaps_total"));
     }
 
     #[test]
     fn the_process_and_the_build_are_told() {
-        let text = Metrics::new().render(&PluginSamples::default());
+        let text = Metrics::new().render(&Samples::default());
         for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
             assert!(value(&text, name).parse::<f64>().is_ok(), "{name}");
         }

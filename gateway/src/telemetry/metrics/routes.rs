@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::{MetricFamily, MetricType};
 
-use super::PluginSamples;
+use super::Samples;
 use super::families::{counter, family, gauge, number};
 
 /// All that have a metric.
-pub(super) fn of(samples: &PluginSamples) -> Vec<MetricFamily> {
+pub(super) fn of(samples: &Samples) -> Vec<MetricFamily> {
     // A route with two circuits has one series for a state: how many of them are in it.
     let mut states: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
     let mut refused: BTreeMap<&str, u64> = BTreeMap::new();

@@ -11,7 +11,7 @@ use std::task::Poll;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::client::Resumption;
-use rustls::pki_types::{IpAddr, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -32,14 +32,7 @@ pub(super) struct TlsClient {
 impl TlsClient {
     /// `None` when the endpoint's host is nothing that a certificate could be for.
     pub(super) fn new(tls: &Tls, protocol: Protocol, endpoint: &Endpoint) -> Option<Self> {
-        let name = match &tls.server_name {
-            Some(name) => name.clone(),
-            None => match endpoint.host.parse::<std::net::IpAddr>() {
-                Ok(address) => ServerName::IpAddress(IpAddr::from(address)),
-                // The dot of the root is no part of the name in a certificate.
-                Err(_) => ServerName::try_from(endpoint.host.trim_end_matches('.').to_owned()).ok()?,
-            },
-        };
+        let name = tls.name_of(endpoint)?;
         let mut config = tls.config.clone();
         config.alpn_protocols = protocol.offers();
         // A store of its own: those that clones share lie behind a lock.

@@ -21,7 +21,8 @@ pub(super) async fn check(patient: Patient, rules: Arc<HealthCheck>, tell: Tell)
     // Not all endpoints at the same moment.
     tokio::time::sleep(rules.interval.min(FIRST_WITHIN).mul_f64(fastrand::f64())).await;
     loop {
-        let probed = tokio::time::timeout(rules.timeout, probe(&rules.probe, &patient.endpoint)).await;
+        let probed =
+            tokio::time::timeout(rules.timeout, probe(&rules.probe, &patient.endpoint, &patient.transport)).await;
         let outcome = probed.unwrap_or(Err(ProbeError::Timeout(rules.timeout)));
         if let Some(is_healthy) = streak.note(outcome.is_ok(), &rules) {
             patient.turn_out(is_healthy, outcome, &tell);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::endpoint::Out;
-use super::{Endpoint, EndpointState, Upstream, UpstreamState};
+use super::{Endpoint, EndpointState, Transport, Upstream, UpstreamState};
 use check::check;
 
 /// How endpoints are checked.
@@ -131,6 +131,7 @@ fn tell_ejections(upstream: &Upstream, told: &mut BTreeSet<Arc<Endpoint>>, tell:
 #[derive(Default)]
 struct Checks {
     rules: Option<Arc<HealthCheck>>,
+    transport: Option<Arc<Transport>>,
     running: HashMap<Arc<Endpoint>, AbortHandle>,
     tasks: JoinSet<()>,
 }
@@ -141,15 +142,19 @@ struct Patient {
     all: Arc<UpstreamState>,
     endpoint: Arc<Endpoint>,
     state: Arc<EndpointState>,
+    transport: Arc<Transport>,
 }
 
 impl Checks {
-    /// Checks every endpoint of `upstream`, and no other. Under other rules all begin anew.
+    /// Checks every endpoint of `upstream`, and no other. Under other rules, or when endpoints are reached in another way, all begin
+    /// anew.
     fn follow(&mut self, upstream: &Arc<Upstream>, tell: &Tell) {
-        if self.rules.as_deref() != upstream.health_check.as_ref() {
+        let is_same_way = self.transport.as_ref().is_some_and(|known| Arc::ptr_eq(known, &upstream.transport));
+        if self.rules.as_deref() != upstream.health_check.as_ref() || !is_same_way {
             self.tasks.abort_all();
             self.running.clear();
             self.rules = upstream.health_check.clone().map(Arc::new);
+            self.transport = Some(upstream.transport.clone());
         }
         while self.tasks.try_join_next().is_some() {}
         let members: HashMap<&Arc<Endpoint>, &Arc<EndpointState>> = upstream.members().collect();
@@ -164,9 +169,10 @@ impl Checks {
         for (endpoint, state) in members {
             if !self.running.contains_key(endpoint) {
                 let (name, all) = (upstream.name.clone(), upstream.state.clone());
-                let patient = Patient { upstream: name, all, endpoint: endpoint.clone(), state: state.clone() };
+                let (endpoint, state, transport) = (endpoint.clone(), state.clone(), upstream.transport.clone());
+                let patient = Patient { upstream: name, all, endpoint: endpoint.clone(), state, transport };
                 let task = self.tasks.spawn(check(patient, rules.clone(), tell.clone()));
-                self.running.insert(endpoint.clone(), task);
+                self.running.insert(endpoint, task);
             }
         }
     }

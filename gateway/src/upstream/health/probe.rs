@@ -1,6 +1,7 @@
 //! One check of an endpoint, on a connection of its own.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -10,9 +11,19 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use super::super::Endpoint;
+use super::super::transport::Tls;
+use super::super::{Endpoint, Protocol, Transport};
+
+/// A connection, with TLS or without.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for S {}
+
+type Stream = Box<dyn Io>;
 
 /// What an endpoint has to do to be healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +32,8 @@ pub enum Probe {
     Http { path: String, statuses: Vec<StatusCode> },
     /// Accept a connection.
     Tcp,
-    /// Say that the service serves, by the gRPC health checking protocol (`grpc.health.v1.Health/Check`) without TLS. An
-    /// empty name is the whole server.
+    /// Say that the service serves, by the gRPC health checking protocol (`grpc.health.v1.Health/Check`). An empty name is the
+    /// whole server.
     Grpc { service: String },
 }
 
@@ -45,12 +56,18 @@ pub(super) enum ProbeError {
     Malformed,
 }
 
-pub(super) async fn probe(probe: &Probe, endpoint: &Endpoint) -> Result<(), ProbeError> {
+/// Over TLS where the upstream has it, though a check of `Tcp` ends before that.
+pub(super) async fn probe(probe: &Probe, endpoint: &Endpoint, transport: &Transport) -> Result<(), ProbeError> {
     let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await.map_err(ProbeError::Connect)?;
+    let is_http2 = matches!(probe, Probe::Grpc { .. }) || transport.protocol == Protocol::Http2;
+    let stream: Stream = match (&transport.tls, probe) {
+        (None, _) | (_, Probe::Tcp) => Box::new(stream),
+        (Some(tls), _) => Box::new(secured(stream, tls, endpoint, is_http2).await.map_err(ProbeError::Connect)?),
+    };
     match probe {
         Probe::Tcp => Ok(()),
         Probe::Http { path, statuses } => {
-            let status = get(stream, path, endpoint).await?.status();
+            let status = get(stream, path, endpoint, is_http2).await?.status();
             let is_expected = if statuses.is_empty() { status.is_success() } else { statuses.contains(&status) };
             if is_expected { Ok(()) } else { Err(ProbeError::Status(status)) }
         }
@@ -61,19 +78,36 @@ pub(super) async fn probe(probe: &Probe, endpoint: &Endpoint) -> Result<(), Prob
     }
 }
 
-async fn get(stream: TcpStream, path: &str, endpoint: &Endpoint) -> Result<Response<Incoming>, ProbeError> {
+async fn secured(stream: TcpStream, tls: &Tls, endpoint: &Endpoint, is_http2: bool) -> io::Result<impl Io + use<>> {
+    let name = tls.name_of(endpoint).ok_or_else(|| io::Error::other("no certificate could be for this host"))?;
+    let mut config = tls.config.clone();
+    let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+    config.alpn_protocols = protocol.offers();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn get(
+    stream: Stream,
+    path: &str,
+    endpoint: &Endpoint,
+    is_http2: bool,
+) -> Result<Response<Incoming>, ProbeError> {
+    let target = if is_http2 { format!("http://{endpoint}{path}") } else { path.to_owned() };
+    let request = Request::get(target).header(USER_AGENT, AGENT);
+    let request = if is_http2 { request } else { request.header(HOST, endpoint.to_string()) };
+    let request = request.body(Full::<Bytes>::default()).map_err(|_| ProbeError::Malformed)?;
+    // The error of a connection reaches the request; it ends with the sender.
+    if is_http2 {
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        return Ok(sender.send_request(request).await?);
+    }
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Its error reaches the request; it ends with the sender.
     tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(HOST, endpoint.to_string())
-        .header(USER_AGENT, AGENT)
-        .body(Full::<Bytes>::default())
-        .map_err(|_| ProbeError::Malformed)?;
     Ok(sender.send_request(request).await?)
 }
 
-async fn call(stream: TcpStream, service: &str, endpoint: &Endpoint) -> Result<Response<Incoming>, ProbeError> {
+async fn call(stream: Stream, service: &str, endpoint: &Endpoint) -> Result<Response<Incoming>, ProbeError> {
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::post(format!("http://{endpoint}/grpc.health.v1.Health/Check"))
@@ -139,7 +173,20 @@ mod tests {
     use http_body_util::StreamBody;
     use hyper::body::Frame;
 
+    use super::super::super::{Limits, Timeouts};
     use super::*;
+
+    fn plain() -> Arc<Transport> {
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts { connect: second, per_try: second, idle: second };
+        Transport::new(
+            Protocol::Http1,
+            None,
+            timeouts,
+            Limits { connections: 1, pending: 1, requests: 1, streams: 1 },
+            None,
+        )
+    }
 
     #[test]
     fn the_name_of_a_service_is_framed() {
@@ -181,7 +228,7 @@ mod tests {
             (&[], "5", "gRPC status 5"),
         ] {
             let endpoint = grpc(message, status).await;
-            let outcome = probe(&Probe::Grpc { service: "users".to_owned() }, &endpoint).await;
+            let outcome = probe(&Probe::Grpc { service: "users".to_owned() }, &endpoint, &plain()).await;
             assert_eq!(outcome.map_or_else(|error| error.to_string(), |()| "well".to_owned()), expected);
         }
     }
@@ -191,9 +238,9 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has free ports");
         let port = server.local_addr().expect("it is bound").port();
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
-        assert!(probe(&Probe::Tcp, &endpoint).await.is_ok());
+        assert!(probe(&Probe::Tcp, &endpoint, &plain()).await.is_ok());
         tokio::spawn(async move { while server.accept().await.is_ok() {} });
-        let outcome = probe(&Probe::Http { path: "/".to_owned(), statuses: Vec::new() }, &endpoint).await;
+        let outcome = probe(&Probe::Http { path: "/".to_owned(), statuses: Vec::new() }, &endpoint, &plain()).await;
         assert!(matches!(outcome, Err(ProbeError::Response(_))), "{outcome:?}");
     }
 }
