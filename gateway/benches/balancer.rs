@@ -38,7 +38,6 @@ fn upstream(balance: Balance, count: usize, out_every: Option<usize>) -> Upstrea
             share_max: 1.0,
         }),
         discovery: None,
-        timeouts,
         transport: Transport::new(Protocol::Http1, None, timeouts, limits, None),
         retries: None,
         budget: Arc::default(),

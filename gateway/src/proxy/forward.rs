@@ -16,7 +16,7 @@ use super::respond::ProxyError;
 use super::worker::Generation;
 use super::{mirror, persist};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
-use crate::message::{Body, BodyLimits, strip_hop_by_hop};
+use crate::message::{Body, BodyLimits, has_token, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
 use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, Protocol, SendError, Sent, Upstream};
 
@@ -130,7 +130,7 @@ impl Way<'_> {
             Ok(permit) => permit,
             Err(full) => return Err(self.lost(endpoint, Failed { error: full.into(), unsent: None })),
         };
-        let try_deadline = deadline.min(Instant::now() + self.upstream.timeouts.per_try);
+        let try_deadline = deadline.min(Instant::now() + self.upstream.transport.timeouts.per_try);
         let tries = async {
             let failed = match client.send(request, On::Any, (permit, self.upstream.begin(endpoint))).await {
                 Ok(sent) => return Ok(sent),
@@ -173,7 +173,7 @@ impl Way<'_> {
 
     fn timed_out(&self, endpoint: usize, is_of_try: bool) -> Box<Lost> {
         let (upstream, endpoint) = self.names(endpoint);
-        let seconds = self.upstream.timeouts.per_try.as_secs_f64();
+        let seconds = self.upstream.transport.timeouts.per_try.as_secs_f64();
         let (error, cause) = if is_of_try {
             (ProxyError::TryTimeout { upstream, endpoint, seconds }, Cause::Timeout)
         } else {
@@ -215,7 +215,8 @@ pub(super) fn upstream_request(
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
     // The one thing of the client's connection that is said again on the upstream's, where HTTP/2 may carry it.
-    let wants_trailers = upstream.transport.protocol != Protocol::Http1 && wants_trailers(request.headers());
+    let wants_trailers =
+        upstream.transport.protocol != Protocol::Http1 && has_token(request.headers(), &TE, "trailers");
     strip_hop_by_hop(request.headers_mut());
     if wants_trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
@@ -227,11 +228,6 @@ pub(super) fn upstream_request(
     request
 }
 
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    let words = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    words.map(str::trim).any(|word| word.eq_ignore_ascii_case("trailers"))
-}
-
 fn has_length(request: &Request<Body>) -> bool {
     request.headers().contains_key(http::header::CONTENT_LENGTH)
 }
@@ -241,7 +237,7 @@ fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent) {
     let (mut head, incoming): (_, Incoming) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
     exchange.response = ResponseHead { status: head.status, headers: head.headers, origin: Origin::Upstream };
-    let limits = BodyLimits { bytes_max: u64::MAX, idle: upstream.timeouts.idle };
+    let limits = BodyLimits { bytes_max: u64::MAX, idle: upstream.transport.timeouts.idle };
     exchange.response_body = Body::stream(incoming, limits, Some(give_back));
 }
 

@@ -42,7 +42,7 @@ fn with_body(mut request: Request<Body>, copy: WholeBody) -> Request<Body> {
 
 async fn send(generation: Rc<Generation>, place: usize, request: Request<Body>, permit: MirrorPermit) {
     let upstream = &generation.snapshot.upstreams[place];
-    let per_try = upstream.timeouts.per_try;
+    let per_try = upstream.transport.timeouts.per_try;
     let outcome = async {
         let endpoint = upstream.pick(&Pick::default())?;
         let permits = (permit, upstream.transport.load.admit(&upstream.transport.limits).ok()?);

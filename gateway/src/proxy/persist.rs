@@ -34,7 +34,7 @@ pub(super) async fn persist(way: &Way<'_>, rules: &Retries, exchange: &mut Excha
             return outcome.map_err(|lost| lost.error);
         }
         match outcome {
-            Ok(sent) => sent.discard(way.upstream.timeouts.per_try),
+            Ok(sent) => sent.discard(way.upstream.transport.timeouts.per_try),
             Err(lost) => tries.body.restore(lost.unsent),
         }
         sleep(wait).await;
@@ -86,7 +86,7 @@ impl<'t> Tries<'t> {
             }
             // Another may do better.
             if let Ok(sent) = outcome {
-                sent.discard(self.way.upstream.timeouts.per_try);
+                sent.discard(self.way.upstream.transport.timeouts.per_try);
             }
         }
     }

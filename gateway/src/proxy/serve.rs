@@ -72,8 +72,8 @@ fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connectio
 
 /// The route's place in the snapshot.
 fn find_route(generation: &Generation, listener: u16, exchange: &mut Exchange) -> Option<usize> {
-    let method = wanted_method(exchange).into_owned();
     let (place, params) = {
+        let method = wanted_method(exchange);
         let found = generation.snapshot.router.find(&router::Request {
             listener,
             host: host_of(exchange.authority()),

@@ -101,7 +101,7 @@ impl Generation {
         }
         let client = |upstream: &Upstream, endpoint: &Arc<Endpoint>| {
             let mut known = old.get(&**endpoint).into_iter().flatten();
-            match known.find(|old| old.fits(endpoint, &upstream.transport)) {
+            match known.find(|old| old.fits(&upstream.transport)) {
                 Some(old) => Rc::clone(old),
                 None => Client::new(endpoint.clone(), upstream.transport.clone()),
             }

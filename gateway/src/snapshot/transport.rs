@@ -35,7 +35,7 @@ pub(super) fn transport(
     Transport::new(protocol, tls, timeouts(raw), limits, old.map(|old| &old.transport))
 }
 
-pub(super) fn timeouts(raw: &config::Upstream) -> Timeouts {
+fn timeouts(raw: &config::Upstream) -> Timeouts {
     Timeouts { connect: raw.timeouts.connect, per_try: raw.timeouts.per_try, idle: raw.timeouts.idle }
 }
 

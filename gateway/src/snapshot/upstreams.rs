@@ -54,7 +54,6 @@ fn upstream(name: &str, raw: &config::Upstream, old: Option<&Upstream>, transpor
         health_check: raw.health_check.as_ref().map(health_check),
         ejection: raw.outlier_ejection.as_ref().map(ejection),
         discovery,
-        timeouts: transport::timeouts(raw),
         transport,
         retries: transport::retries(raw),
         budget: old.map(|old| old.budget.clone()).unwrap_or_default(),

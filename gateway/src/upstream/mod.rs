@@ -70,7 +70,6 @@ pub struct Upstream {
     pub ejection: Option<Ejection>,
     /// Where endpoints come from; `None` where the configuration names them.
     pub discovery: Option<Discovery>,
-    pub timeouts: Timeouts,
     pub transport: Arc<Transport>,
     /// `None`: a request is tried once.
     pub retries: Option<Retries>,

@@ -27,7 +27,6 @@ fn upstream(count: usize) -> Upstream {
         health_check: None,
         ejection: None,
         discovery: None,
-        timeouts,
         transport: Transport::new(Protocol::Http1, None, timeouts, limits, None),
         retries: None,
         budget: Arc::default(),

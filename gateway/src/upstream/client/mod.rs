@@ -90,9 +90,9 @@ impl Client {
         &self.endpoint
     }
 
-    /// Whether this client reaches an endpoint so, and a new snapshot may keep it.
-    pub fn fits(&self, endpoint: &Endpoint, transport: &Arc<Transport>) -> bool {
-        *self.endpoint == *endpoint && Arc::ptr_eq(&self.transport, transport)
+    /// Whether this client reaches its endpoint so, and a new snapshot may keep it.
+    pub fn fits(&self, transport: &Arc<Transport>) -> bool {
+        Arc::ptr_eq(&self.transport, transport)
     }
 
     /// Sends a request and awaits the response's head. `ticket` is dropped when the response's body is over, or will not be.
@@ -144,7 +144,7 @@ impl Client {
             }
             Kept::Http2(http2) => {
                 let is_tls = self.transport.tls.is_some();
-                outgoing::into_http2(&mut request, is_tls, || authority(&self.endpoint));
+                outgoing::into_http2(&mut request, is_tls, || self.endpoint.to_string());
                 let mut sender = http2.sender.clone();
                 let leaving = Leaving { client: Rc::downgrade(self), stream: Some(http2.begin()) };
                 match sender.try_send_request(request).await {
@@ -280,14 +280,6 @@ impl Sent {
             };
             tokio::task::spawn_local(async move { drop(tokio::time::timeout(within, rest).await) });
         }
-    }
-}
-
-/// `HOST:PORT` as a target has it.
-fn authority(endpoint: &Endpoint) -> String {
-    match &endpoint.host {
-        address if address.contains(':') => format!("[{address}]:{}", endpoint.port),
-        host => format!("{host}:{}", endpoint.port),
     }
 }
 

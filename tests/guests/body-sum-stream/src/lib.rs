@@ -1,5 +1,9 @@
 //! Adds up the bytes of a request's body while it passes, and tells length and sum in a header of the response.
 
+#[path = "../../sum.rs"]
+mod sum;
+
+use sum::sum;
 use witgate_plugin::config::NoConfig;
 use witgate_plugin::{End, Error, Plugin, Request, Response, Setup, Step, Transform, Verdict, export_plugin};
 
@@ -37,25 +41,6 @@ impl Transform for Sum {
     fn finish(&mut self) -> End {
         End::done().keep(format!("{}:{}", self.bytes, self.sum))
     }
-}
-
-/// Four lanes of four 16-bit sums each: a block is as long as none of these can overflow.
-fn sum(data: &[u8]) -> u64 {
-    const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
-    let sum_of_block = |block: &[u8]| {
-        let (words, rest) = block.as_chunks::<32>();
-        let mut lanes = [0_u64; 4];
-        for word in words {
-            let (eights, _) = word.as_chunks::<8>();
-            for (lane, eight) in lanes.iter_mut().zip(eights) {
-                let eight = u64::from_le_bytes(*eight);
-                *lane += (eight & EVEN) + ((eight >> 8) & EVEN);
-            }
-        }
-        let sixteenths = lanes.iter().flat_map(|lane| (0..4).map(move |at| (lane >> (16 * at)) & 0xffff));
-        sixteenths.sum::<u64>() + rest.iter().map(|byte| u64::from(*byte)).sum::<u64>()
-    };
-    data.chunks(128 * 32).map(sum_of_block).sum()
 }
 
 export_plugin!(BodySum: response, request_body);
