@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::connection::{self, Requests};
 use super::pulse::Pulses;
+use super::stream::{Socket, Stream};
 use super::wire::Wire;
 use crate::filter::Connection;
 use crate::proxy::Worker;
@@ -72,14 +73,16 @@ pub(super) async fn accept(
         let _ = stream.set_nodelay(true);
         let (worker, pulses) = (worker.clone(), pulses.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, peer, listener, worker, &pulses).await;
+            serve(Socket::Left(stream), peer, listener, worker, &pulses).await;
             drop(permit);
         });
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, listener: Arc<Listener>, worker: Rc<Worker>, pulses: &Pulses) {
+/// From a socket to its end: each step may find that there is nothing to go on with.
+async fn serve(socket: Socket, peer: SocketAddr, listener: Arc<Listener>, worker: Rc<Worker>, pulses: &Pulses) {
     let pulse = pulses.watch(&listener);
+    let stream = Stream::Left(socket);
     let connection = Rc::new(Connection::new(listener.name.clone(), peer.ip(), "http"));
     let wire = Wire::new(stream, pulse.clone());
     connection::serve(wire, Requests { worker, connection, listener, pulse }).await;

@@ -5,6 +5,7 @@
 mod bind;
 mod connection;
 mod listener;
+mod stream;
 mod pulse;
 mod wire;
 mod worker;

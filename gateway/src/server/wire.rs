@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use super::pulse::Pulse;
+use super::stream::Stream;
 
 /// What the first bytes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// A client's socket.
+/// A client's bytes, watched.
 pub(super) struct Wire {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
     /// Read already, to tell the protocol; hyper reads it first.
     first: [u8; PREFACE.len()],
     first_start: usize,
@@ -33,7 +33,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
+    pub(super) fn new(stream: Stream, pulse: Rc<Pulse>) -> Self {
         Self { stream: TokioIo::new(stream), first: [0; PREFACE.len()], first_start: 0, first_end: 0, pulse }
     }
 
