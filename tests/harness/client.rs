@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::echo::Echo;
 use crate::upstream::fill;
-use crate::wire::{Body, Fields, Head, Wire, http};
+use crate::wire::{Body, Fields, Head, Stream, Wire, http};
 use crate::within;
 
 /// One connection to the gateway.
@@ -36,6 +36,11 @@ pub struct Response {
 impl Client {
     pub async fn connect(address: SocketAddr) -> Client {
         let stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
+        Client::over(stream)
+    }
+
+    /// A client on a connection that is there already.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Client {
         Client { wire: Wire::new(stream), body: None }
     }
 

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use crate::echo::Echo;
+use crate::wire::Stream;
 use crate::within;
 
 /// One connection to the gateway; clones share it.
@@ -39,6 +40,11 @@ pub struct Frames(VecDeque<Frame<Bytes>>);
 impl Http2 {
     pub async fn connect(address: SocketAddr) -> Http2 {
         let stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
+        Http2::over(stream).await
+    }
+
+    /// A client on a connection that is there already.
+    pub(crate) async fn over(stream: impl Stream + 'static) -> Http2 {
         let handshake = handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (send, connection) = within("the preface", handshake).await.expect("the listener speaks HTTP/2");
         // Its end is seen by whoever waits for an answer.

@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A message: `lines` of a head, each ended as the standard wants it, the empty line, and then `body` as it is.
@@ -81,19 +81,37 @@ impl Head {
     }
 }
 
+/// What a connection runs over: a socket, or TLS over one.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket at the bottom of it.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for tokio_rustls::client::TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// One connection, seen as HTTP/1.1.
 pub struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: BytesMut,
     /// Every byte that was read as part of a message, when somebody wants them.
     record: Option<Vec<u8>>,
 }
 
 impl Wire {
-    pub fn new(stream: TcpStream) -> Wire {
+    pub fn new(stream: impl Stream + 'static) -> Wire {
         // Each write of a test is one event on the other side; waiting to fill a segment would only blur that.
-        stream.set_nodelay(true).expect("a connected socket takes TCP_NODELAY");
-        Wire { stream, buffer: BytesMut::new(), record: None }
+        stream.socket().set_nodelay(true).expect("a connected socket takes TCP_NODELAY");
+        Wire { stream: Box::new(stream), buffer: BytesMut::new(), record: None }
     }
 
     /// Keep every byte that is read from here on; [`Wire::take_record`] hands them over.
@@ -109,12 +127,15 @@ impl Wire {
 
     /// Write bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// Write some bytes, as many as the socket takes at once.
     pub async fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes).await
+        let sent = self.stream.write(bytes).await?;
+        self.stream.flush().await?;
+        Ok(sent)
     }
 
     /// Send no more; the other direction stays open.
@@ -124,7 +145,7 @@ impl Wire {
 
     /// Close with a reset in place of an orderly end.
     pub fn reset(self) {
-        self.stream.set_zero_linger().expect("a connected socket takes SO_LINGER");
+        self.stream.socket().set_zero_linger().expect("a connected socket takes SO_LINGER");
     }
 
     /// Read a head. `None` is an end of stream before its first byte.
