@@ -19,7 +19,7 @@
 //! filter
 //! config, router, upstream, plugin
 //! resource
-//! outbound
+//! outbound, tls
 //! message, telemetry
 //! ```
 
@@ -43,6 +43,7 @@ pub mod upstream;
 pub mod resource;
 
 pub mod outbound;
+pub mod tls;
 
 pub mod message;
 pub mod telemetry;

@@ -43,6 +43,10 @@ pub struct AutoOrWhole(pub Option<Whole>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanOrNever(pub Option<Span>);
 
+/// `1.2` or `1.3`, with or without quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsVersion(pub model::TlsVersion);
+
 /// A word, or a number as its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberOrWord(pub String);
@@ -157,6 +161,22 @@ impl Scalar for SpanOrNever {
     }
 }
 
+impl Scalar for TlsVersion {
+    const EXPECTED: &'static str = "`1.2` or `1.3`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "1.2" => Some(Self(model::TlsVersion::V12)),
+            "1.3" => Some(Self(model::TlsVersion::V13)),
+            _ => None,
+        }
+    }
+
+    fn from_fraction(number: f64) -> Option<Self> {
+        Self::from_text(&number.to_string())
+    }
+}
+
 impl Scalar for NumberOrWord {
     const EXPECTED: &'static str = "a word or a whole number";
 
@@ -255,6 +275,10 @@ scalar!(SpanOrNever, "DurationOrNever", {
 });
 scalar!(AutoOrWhole, "AutoOrWhole", {
     "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^(auto|[0-9]+)$|\\$\\{" }]
+});
+
+scalar!(TlsVersion, "TlsVersion", {
+    "anyOf": [{ "enum": [1.2, 1.3] }, { "type": "string", "pattern": "^1\\.[23]$|\\$\\{" }]
 });
 
 scalar!(NumberOrWord, "NumberOrWord", {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use super::exchange::{Exchange, Forwarding, Reply};
 use crate::message::{is_framing, path};
 use crate::plugin::{Failure, Limits, types};
+use crate::tls::Session;
 
 /// Changes the request as a guest said.
 pub(super) fn apply_to_request(
@@ -85,6 +86,11 @@ fn append(headers: &mut HeaderMap, (name, value): types::Header) -> Result<(), F
 
 fn set_attribute(exchange: &mut Exchange, (name, value): (String, String), limits: &Limits) -> Result<(), Failure> {
     at_most("bytes of an attribute", name.len() + value.len(), ATTRIBUTE_BYTES_MAX)?;
+    if Session::owns_attribute(&name) {
+        return Err(Failure::Verdict(format!(
+            "the attribute `{name}` tells of the connection and is the gateway's to set"
+        )));
+    }
     exchange.set_attribute(name.into_boxed_str(), value.into_boxed_str());
     at_most("limits.attributes", exchange.attributes.len(), limits.attributes)
 }

@@ -16,6 +16,7 @@ use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
 use crate::message::{self, Body, RequestKey};
 use crate::plugin::{GuestTime, Lane, Parked};
+use crate::tls::Session;
 
 /// One request with its response.
 pub struct Exchange {
@@ -94,6 +95,8 @@ pub struct Connection {
     pub peer_text: HeaderValue,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// There where the scheme is `https`.
+    pub tls: Option<Session>,
     /// The part of a `Forwarded` element that is the same for every request (RFC 7239 §4).
     pub forwarded: Box<str>,
 }
@@ -108,7 +111,12 @@ impl Connection {
             IpAddr::V6(address) => format!("for=\"[{address}]\";proto={scheme}"),
         };
         let peer_text = HeaderValue::from_str(&peer.to_string()).expect("an address is ASCII");
-        Self { listener, peer, peer_text, scheme, forwarded: forwarded.into() }
+        Self { listener, peer, peer_text, scheme, tls: None, forwarded: forwarded.into() }
+    }
+
+    /// The same over TLS.
+    pub fn over_tls(listener: Arc<str>, peer: IpAddr, session: Session) -> Self {
+        Self { tls: Some(session), ..Self::new(listener, peer, "https") }
     }
 }
 
@@ -218,8 +226,10 @@ impl Exchange {
         self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
     }
 
+    /// What a filter set, or what the connection says of its TLS: `tls.version`, `tls.client.subject` and so on.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+        let set = self.attributes.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value);
+        set.or_else(|| self.connection.tls.as_ref()?.attribute(name))
     }
 
     pub fn set_attribute(&mut self, name: Box<str>, value: Box<str>) {

@@ -1,18 +1,20 @@
 //! Assembly: a running gateway, and how it changes. The only room that knows every other.
 //!
 //! ```text
-//! mod        start, reload, drain
-//! admin      the servers that operators use
-//! commit     a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
-//! swap       one plugin's version takes another's place, at once or by degrees
-//! flips      circuits that open and close
-//! trials     what becomes of versions on trial
-//! watch      plugins whose files are watched
-//! upstreams  whose health is kept, and whose endpoints are discovered
-//! operator   all of it, as the admin API asks for it
+//! mod           start, reload, drain
+//! admin         the servers that operators use
+//! certificates  that are renewed when their files change
+//! commit        a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
+//! swap          one plugin's version takes another's place, at once or by degrees
+//! flips         circuits that open and close
+//! trials        what becomes of versions on trial
+//! watch         plugins whose files are watched
+//! upstreams     whose health is kept, and whose endpoints are discovered
+//! operator      all of it, as the admin API asks for it
 //! ```
 
 mod admin;
+mod certificates;
 mod commit;
 mod flips;
 mod operator;
@@ -183,6 +185,7 @@ impl Gateway {
         tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
         watch::start(&gateway.0);
         flips::start(&gateway.0);
+        certificates::start(&gateway.0);
         Ok(gateway)
     }
 

@@ -119,6 +119,8 @@ impl Operator for Gateway {
             circuits: snapshot.states.circuits().map(circuit_sample).collect(),
             limits: snapshot.states.counted().map(limit_sample).collect(),
             endpoints: self.0.endpoint_samples(),
+            certificates: self.0.certificate_samples(),
+            handshakes: self.0.handshake_samples(),
             upstreams: snapshot.upstreams.iter().map(|upstream| upstream_sample(upstream)).collect(),
             ..self.0.guest_samples()
         };

@@ -18,6 +18,8 @@ pub enum ProxyError {
     Path(PathError),
     #[error("the request's body is larger than this listener allows")]
     BodyTooLarge,
+    #[error("this host has another certificate than the one this connection was made with: use another connection")]
+    Misdirected,
     #[error("no route matches")]
     NoRoute,
     #[error("no endpoint has weight")]
@@ -85,6 +87,7 @@ impl ProxyError {
         match self {
             Self::BadRequest(_) | Self::Path(_) => plain(StatusCode::BAD_REQUEST, self.to_string()),
             Self::BodyTooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
+            Self::Misdirected => plain(StatusCode::MISDIRECTED_REQUEST, self.to_string()),
             Self::NoRoute => plain(StatusCode::NOT_FOUND, self.to_string()),
             Self::Filter(error) => filter_told(error),
             Self::NotOfThisRoute { .. } => filter_failed(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -42,8 +42,10 @@ pub fn serve(
     let (mut head, incoming) = request.into_parts();
     // Before anything reads the head: from here on it has one authority and a normal path.
     let checked = receive::check(&mut head, listener.limits.body_bytes);
+    let version = head.version;
     let mut exchange = admit(&generation, listener, connection, head);
-    let found = checked.and_then(|()| find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute));
+    let directed = checked.and_then(|()| direct(listener, &exchange, version));
+    let found = directed.and_then(|()| find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute));
     let place = match found {
         Ok(place) => place,
         Err(error) => {
@@ -66,8 +68,25 @@ fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connectio
     let mut exchange =
         Box::new(Exchange::new(connection.clone(), head, generation.lanes.clone(), generation.guest_time()));
     strip_owned(&mut exchange.headers, &generation.snapshot.owned_headers);
+    if let Some(session) = &connection.tls {
+        // After that: these are what nobody else may write.
+        session.headers.iter().for_each(|(name, value)| drop(exchange.headers.insert(name, value.clone())));
+    }
     identity::establish(&mut exchange, listener);
     exchange
+}
+
+/// A client may take a connection over HTTP/2 for other names than the one it was made for (RFC 9113 §9.1.1). Where there is another
+/// certificate for such a name it has to come again, and learns so.
+fn direct(listener: &Listener, exchange: &Exchange, version: Version) -> Result<(), ProxyError> {
+    match (&listener.tls, &exchange.connection.tls) {
+        (Some(tls), Some(session))
+            if version == Version::HTTP_2 && tls.is_misdirected(session, host_of(exchange.authority())) =>
+        {
+            Err(ProxyError::Misdirected)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The route's place in the snapshot.

@@ -18,6 +18,7 @@ use crate::filter::Connection;
 use crate::message::{Body, BodyError};
 use crate::proxy::{self, Answer, Worker};
 use crate::snapshot::Listener;
+use crate::tls::Alpn;
 
 /// What the requests of a connection share.
 pub(super) struct Requests {
@@ -32,6 +33,11 @@ pub(super) async fn serve(mut wire: Wire, requests: Requests) {
     let limits = requests.listener.limits.clone();
     let pulse = requests.pulse.clone();
     let Some(protocol) = protocol(&mut wire, &pulse).await else { return };
+    let agreed = requests.connection.tls.as_ref().and_then(|session| session.alpn);
+    if agreed.is_some_and(|agreed| (agreed == Alpn::Http2) != (protocol == Protocol::Http2)) {
+        // Who breaks its word on the protocol may mean its bytes to be read in two ways.
+        return;
+    }
     let service = Shared(Rc::new(requests));
     // Errors here are the client's: it went away, or spoke no HTTP and was told so.
     match protocol {

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use super::connection::{self, Requests};
 use super::pulse::Pulses;
 use super::stream::{Socket, Stream};
+use super::tls::handshake;
 use super::wire::Wire;
 use crate::filter::Connection;
 use crate::proxy::Worker;
@@ -18,18 +19,27 @@ use crate::snapshot::Listener;
 
 /// The open connections of a listener, counted over all workers.
 #[derive(Debug, Clone, Default)]
-pub struct Permits(Arc<AtomicUsize>);
+pub struct Permits {
+    open: Arc<AtomicUsize>,
+    /// Workers that have begun to accept.
+    workers: Arc<AtomicUsize>,
+}
 
 /// One of a listener's connections; given back when dropped.
 struct Permit(Arc<AtomicUsize>);
 
 impl Permits {
     fn take(&self, max: usize) -> Option<Permit> {
-        if self.0.fetch_add(1, Ordering::Relaxed) >= max {
-            self.0.fetch_sub(1, Ordering::Relaxed);
+        if self.open.fetch_add(1, Ordering::Relaxed) >= max {
+            self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Permit(self.0.clone()))
+        Some(Permit(self.open.clone()))
+    }
+
+    /// A number for a worker: 0, 1, 2 …
+    fn number(&self) -> usize {
+        self.workers.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -47,6 +57,7 @@ pub(super) async fn accept(
     worker: Rc<Worker>,
     pulses: Rc<Pulses>,
 ) {
+    let number = permits.number();
     let mut full = false;
     loop {
         let (stream, peer) = match socket.accept().await {
@@ -73,17 +84,32 @@ pub(super) async fn accept(
         let _ = stream.set_nodelay(true);
         let (worker, pulses) = (worker.clone(), pulses.clone());
         tokio::task::spawn_local(async move {
-            serve(Socket::Left(stream), peer, listener, worker, &pulses).await;
+            serve(Socket::Left(stream), peer, listener, worker, &pulses, number).await;
             drop(permit);
         });
     }
 }
 
 /// From a socket to its end: each step may find that there is nothing to go on with.
-async fn serve(socket: Socket, peer: SocketAddr, listener: Arc<Listener>, worker: Rc<Worker>, pulses: &Pulses) {
+async fn serve(
+    socket: Socket,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+    worker: Rc<Worker>,
+    pulses: &Pulses,
+    number: usize,
+) {
     let pulse = pulses.watch(&listener);
-    let stream = Stream::Left(socket);
-    let connection = Rc::new(Connection::new(listener.name.clone(), peer.ip(), "http"));
+    let name = listener.name.clone();
+    let (stream, connection) = match &listener.tls {
+        None => (Stream::Left(socket), Connection::new(name, peer.ip(), "http")),
+        // Boxed: what a handshake needs is many times what a connection needs later.
+        Some(tls) => match Box::pin(handshake(socket, tls, &pulse, number)).await {
+            Some((stream, session)) => (Stream::Right(stream), Connection::over_tls(name, peer.ip(), session)),
+            None => return,
+        },
+    };
+    let connection = Rc::new(connection);
     let wire = Wire::new(stream, pulse.clone());
     connection::serve(wire, Requests { worker, connection, listener, pulse }).await;
 }

@@ -6,6 +6,7 @@ mod bind;
 mod connection;
 mod listener;
 mod stream;
+mod tls;
 mod pulse;
 mod wire;
 mod worker;

@@ -21,6 +21,7 @@ pub(super) struct Pulse {
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
     listener: Arc<str>,
+    handshake_timeout: Duration,
     header_timeout: Duration,
     idle_timeout: Duration,
     clock: Rc<Cell<Instant>>,
@@ -28,6 +29,8 @@ pub(super) struct Pulse {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// The handshake of TLS is under way.
+    Handshake,
     /// The first bytes of a head are there, or are due on a new connection.
     Head,
     /// A request is being served.
@@ -51,6 +54,11 @@ impl Pulse {
         if self.phase.get() == Phase::Idle && self.bytes_begin_heads.get() {
             self.enter(Phase::Head);
         }
+    }
+
+    /// The handshake of TLS is over: a head is due.
+    pub(super) fn is_secured(&self) {
+        self.enter(Phase::Head);
     }
 
     /// The connection speaks HTTP/2: its preface is read, and it waits for streams.
@@ -88,7 +96,7 @@ impl Pulse {
         self.since.set(self.clock.get());
     }
 
-    fn give(&self, order: Order) {
+    pub(super) fn give(&self, order: Order) {
         self.order.set(Some(order));
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -98,9 +106,10 @@ impl Pulse {
     fn check(&self, now: Instant) {
         let waited = now.saturating_duration_since(self.since.get());
         match self.phase.get() {
+            Phase::Handshake if waited >= self.handshake_timeout => self.give(Order::Close),
             Phase::Head if waited >= self.header_timeout => self.give(Order::Close),
             Phase::Idle if waited >= self.idle_timeout => self.give(Order::Drain),
-            Phase::Head | Phase::Idle | Phase::Busy => {}
+            Phase::Handshake | Phase::Head | Phase::Idle | Phase::Busy => {}
         }
     }
 }
@@ -138,7 +147,7 @@ impl Pulses {
     pub(super) fn watch(&self, listener: &Listener) -> Rc<Pulse> {
         let limits = &listener.limits;
         let pulse = Rc::new(Pulse {
-            phase: Cell::new(Phase::Head),
+            phase: Cell::new(if listener.tls.is_some() { Phase::Handshake } else { Phase::Head }),
             since: Cell::new(self.clock.get()),
             requests_in_flight: Cell::new(0),
             requests_left: Cell::new(limits.requests_per_connection),
@@ -146,6 +155,7 @@ impl Pulses {
             order: Cell::new(self.draining.get().then_some(Order::Drain)),
             waker: RefCell::default(),
             listener: listener.name.clone(),
+            handshake_timeout: limits.handshake_timeout,
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             clock: self.clock.clone(),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::resources::Resources;
-use super::{Choices, Listener, ListenerLimits, Snapshot, owned_headers, routes, upstreams};
+use super::{Choices, Snapshot, listeners, owned_headers, routes, upstreams};
 use crate::config::Fault;
-use crate::config::model::{self as config, Config};
+use crate::config::model::Config;
 use crate::filter::native::{Natives, Offer};
 use crate::plugin::Runtime;
 
@@ -47,40 +47,21 @@ pub async fn build(
     let routes = routes::routes(config, &mut plugins, &mut natives, &mut faults);
     let states = Arc::new(natives.finish());
     let upstreams = upstreams::upstreams(config, previous, runtime.trust(), &mut faults);
+    let listeners = listeners::listeners(config, previous, &resources.secrets, &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));
     };
     let plugins = plugins.deploy().await.map_err(BuildError::Plugin)?;
     Ok(Snapshot {
         generation: previous.map_or(1, |previous| previous.generation + 1),
-        listeners: config.listeners.iter().map(|raw| listener(raw, previous)).collect(),
         router: Arc::new(router),
         routes: routes.into(),
         upstreams,
         resources: Arc::new(resources),
-        owned_headers: owned_headers(&plugins),
+        owned_headers: owned_headers(&plugins, &listeners),
+        listeners,
         plugins,
         request_deadline: config.runtime.request_deadline,
         states,
     })
-}
-
-fn listener(raw: &config::Listener, previous: Option<&Snapshot>) -> Arc<Listener> {
-    let limits = &raw.limits;
-    let listener = Listener {
-        name: raw.name.as_str().into(),
-        address: raw.address,
-        trusted_proxies: raw.trusted_proxies.clone(),
-        limits: ListenerLimits {
-            connections: limits.connections,
-            head_bytes: limits.headers.in_memory(),
-            header_timeout: limits.header_timeout,
-            idle_timeout: limits.idle_timeout,
-            body_bytes: limits.body.0,
-            requests_per_connection: limits.requests_per_connection,
-            streams: limits.streams,
-        },
-    };
-    let old = previous.and_then(|previous| previous.listeners.iter().find(|old| ***old == listener));
-    old.cloned().unwrap_or_else(|| Arc::new(listener))
 }

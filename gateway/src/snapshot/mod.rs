@@ -4,6 +4,7 @@
 //! instances) hangs on to the parts that did not change, by identity: `build` carries those over.
 
 mod build;
+mod listeners;
 mod routes;
 mod upstreams;
 mod transport;
@@ -19,6 +20,7 @@ mod config_fault;
 pub use build::{BuildError, build};
 pub use choices::{Choice, Choices, TrialChoice};
 pub use config_fault::ConfigFault;
+pub use listeners::{Renewal, renewed, tls_files};
 pub use plugin::{Plugin, Refusal, Settings, Use};
 pub use resources::Resources;
 pub use versions::{Versions, canary_of, remember};
@@ -34,6 +36,7 @@ use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
 use crate::message::RequestKey;
 use crate::router::Router;
+use crate::tls::Termination;
 use crate::upstream::{Upstream, Weighted};
 
 /// One generation of the gateway.
@@ -76,18 +79,30 @@ impl Snapshot {
         Self { generation: self.generation + 1, upstreams, ..self.clone() }
     }
 
+    /// The next generation, which differs in the TLS of one listener.
+    #[must_use]
+    pub fn with_listener(&self, listener: Arc<Listener>) -> Self {
+        let same = |known: &Arc<Listener>| if known.name == listener.name { listener.clone() } else { known.clone() };
+        let listeners = self.listeners.iter().map(same).collect();
+        Self { generation: self.generation + 1, listeners, ..self.clone() }
+    }
+
     /// The next generation, which differs in one plugin's releases.
     #[must_use]
     pub fn with_plugin(&self, plugin: Plugin) -> Self {
         let same = |known: &Plugin| if known.name == plugin.name { plugin.clone() } else { known.clone() };
         let plugins: Vec<Plugin> = self.plugins.iter().map(same).collect();
-        let owned_headers = owned_headers(&plugins);
+        let owned_headers = owned_headers(&plugins, &self.listeners);
         Self { generation: self.generation + 1, plugins, owned_headers, ..self.clone() }
     }
 }
 
-fn owned_headers(plugins: &[Plugin]) -> Vec<HeaderName> {
-    let mut names: Vec<HeaderName> = plugins.iter().flat_map(Plugin::owned_headers).cloned().collect();
+/// What filters inject, and what listeners say of their clients' certificates.
+fn owned_headers(plugins: &[Plugin], listeners: &[Arc<Listener>]) -> Vec<HeaderName> {
+    let clients = listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients());
+    let identities = clients.flat_map(|clients| clients.headers.iter().map(|(name, _)| name));
+    let mut names: Vec<HeaderName> =
+        plugins.iter().flat_map(Plugin::owned_headers).chain(identities).cloned().collect();
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     names
@@ -98,6 +113,8 @@ fn owned_headers(plugins: &[Plugin]) -> Vec<HeaderName> {
 pub struct Listener {
     pub name: Arc<str>,
     pub address: SocketAddr,
+    /// `None`: clients speak in the clear.
+    pub tls: Option<Arc<Termination>>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: ListenerLimits,
 }
@@ -108,6 +125,7 @@ pub struct ListenerLimits {
     /// Open at a time, over all workers.
     pub connections: usize,
     pub head_bytes: usize,
+    pub handshake_timeout: Duration,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub body_bytes: u64,

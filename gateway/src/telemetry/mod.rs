@@ -5,6 +5,6 @@ mod metrics;
 
 pub use log::{LogFormat, init};
 pub use metrics::{
-    CircuitSample, EndpointSample, GuestSample, HookSample, KeySetSample, LimitSample, METRICS_TYPE, Metrics, Samples,
-    UpstreamSample, VersionSample,
+    CertificateSample, CircuitSample, EndpointSample, GuestSample, HandshakeSample, HookSample, KeySetSample,
+    LimitSample, METRICS_TYPE, Metrics, Samples, UpstreamSample, VersionSample,
 };

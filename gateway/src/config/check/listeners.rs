@@ -56,9 +56,10 @@ impl Check<'_> {
         }
         let address = self.required(at, "address", raw.address.as_ref());
         let address = address.and_then(|address| self.address(&at.key("address"), address));
+        let tls = raw.tls.as_ref().map(|raw| self.listener_tls(&at.key("tls"), raw));
         let trusted_proxies = self.networks(&at.key("trusted_proxies"), raw.trusted_proxies.as_ref());
         let limits = self.listener_limits(&at.key("limits"), raw.limits.as_ref());
-        Some(Listener { name: name?.clone(), address: address?, trusted_proxies, limits })
+        Some(Listener { name: name?.clone(), address: address?, tls, trusted_proxies, limits })
     }
 
     pub(super) fn address(&mut self, at: &At<'_>, text: &str) -> Option<SocketAddr> {
@@ -97,6 +98,11 @@ impl Check<'_> {
         ListenerLimits {
             connections: self.whole(&at.key("connections"), raw.connections, default.connections, 1..=u64::MAX),
             headers: self.size(&at.key("headers"), raw.headers, default.headers, HEADERS_BYTES_MIN),
+            handshake_timeout: self.duration(
+                &at.key("handshake_timeout"),
+                raw.handshake_timeout,
+                default.handshake_timeout,
+            ),
             header_timeout: self.duration(&at.key("header_timeout"), raw.header_timeout, default.header_timeout),
             idle_timeout: self.duration(&at.key("idle_timeout"), raw.idle_timeout, default.idle_timeout),
             body: self.size(&at.key("body"), raw.body, default.body, 0),

@@ -19,6 +19,7 @@ mod rollout;
 mod routes;
 mod upstreams;
 mod traffic;
+mod tls;
 mod urls;
 mod balancing;
 mod health;

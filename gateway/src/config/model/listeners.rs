@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::ByteSize;
+use super::{ByteSize, ListenerTls};
 
 /// One address that is listened on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub name: String,
     pub address: SocketAddr,
+    pub tls: Option<ListenerTls>,
     /// Peers whose forwarding headers are believed. An address alone is a network of one.
     pub trusted_proxies: Vec<IpNet>,
     pub limits: ListenerLimits,
@@ -24,6 +25,8 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// Size of a request's head; 64 KiB.
     pub headers: ByteSize,
+    /// Time for the handshake of TLS; 10 s.
+    pub handshake_timeout: Duration,
     /// Time for a request's head to arrive; 10 s.
     pub header_timeout: Duration,
     /// Time that a connection may stand still; 60 s.
@@ -41,6 +44,7 @@ impl Default for ListenerLimits {
         Self {
             connections: 10_000,
             headers: ByteSize::kib(64),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body: ByteSize::mib(10),

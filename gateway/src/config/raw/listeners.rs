@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::scalar::{Size, Span, Whole};
-use super::Items;
+use super::{Items, RawListenerTls};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +15,8 @@ pub(in crate::config) struct RawListener {
     /// Address and port: `0.0.0.0:8080`, `[::]:8080`. Port 0 lets the system choose.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
+    /// TLS towards clients. Default: none, they speak in the clear.
+    pub(in crate::config) tls: Option<RawListenerTls>,
     /// Networks (`10.0.0.0/8`) and addresses whose forwarding headers are believed. Default: none.
     pub(in crate::config) trusted_proxies: Option<Items<String>>,
     pub(in crate::config) limits: Option<RawListenerLimits>,
@@ -28,6 +30,8 @@ pub(in crate::config) struct RawListenerLimits {
     pub(in crate::config) connections: Option<Whole>,
     /// Size of a request's head. Default: 64KiB.
     pub(in crate::config) headers: Option<Size>,
+    /// Time for the handshake of TLS. Default: 10s.
+    pub(in crate::config) handshake_timeout: Option<Span>,
     /// Time for a request's head to arrive. Default: 10s.
     pub(in crate::config) header_timeout: Option<Span>,
     /// Time that a connection may stand still. Default: 60s.

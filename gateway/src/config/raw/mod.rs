@@ -13,6 +13,7 @@ mod balancing;
 mod health;
 mod discovery;
 mod traffic;
+mod tls;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(super) use self::listeners::{RawListener, RawListenerLimits};
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
 pub(super) use self::resources::{RawKeySet, RawLimiter, RawSecret, RawStore, RawTable};
 pub(super) use self::routes::{RawDefaults, RawFilterUse, RawMatch, RawPathMatch, RawRespond, RawRoute};
+pub(super) use self::tls::{RawCertificate, RawClientCertificates, RawListenerTls};
 pub(super) use self::traffic::{RawHedge, RawRetries, RawUpstreamLimits, RawUpstreamTls};
 pub(super) use self::upstreams::{RawEndpoint, RawUpstream, RawUpstreamTimeouts};
 use super::scalar::{AutoOrWhole, Size, Span, Whole};

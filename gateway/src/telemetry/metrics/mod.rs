@@ -4,9 +4,11 @@
 //! over at each scrape as [`Samples`]; `families` gives it its names.
 
 mod families;
+mod listeners;
 mod routes;
 mod upstreams;
 
+pub use listeners::{CertificateSample, HandshakeSample};
 pub use upstreams::UpstreamSample;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +25,7 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     swaps: IntCounterVec,
+    certificate_renewals: IntCounterVec,
 }
 
 /// What is known of plugins, routes and upstreams at the moment of a scrape.
@@ -41,6 +44,8 @@ pub struct Samples {
     pub limits: Vec<LimitSample>,
     pub endpoints: Vec<EndpointSample>,
     pub upstreams: Vec<UpstreamSample>,
+    pub certificates: Vec<CertificateSample>,
+    pub handshakes: Vec<HandshakeSample>,
 }
 
 /// A circuit of a route; routes seldom have two.
@@ -143,6 +148,11 @@ impl Metrics {
                 "Changes of a plugin's version, by how they ended.",
                 &["plugin", "outcome"],
             ),
+            certificate_renewals: counters(
+                "witgate_tls_certificate_renewals_total",
+                "Certificates whose files changed, by how that ended.",
+                &["listener", "outcome"],
+            ),
         };
         let build_info =
             IntGaugeVec::new(Opts::new("witgate_build_info", "Always 1; the version is the label."), &["version"])
@@ -155,6 +165,7 @@ impl Metrics {
         register(Box::new(metrics.reload_successful.clone()));
         register(Box::new(metrics.reload_success_timestamp.clone()));
         register(Box::new(metrics.swaps.clone()));
+        register(Box::new(metrics.certificate_renewals.clone()));
         register(Box::new(ProcessCollector::for_self()));
         metrics
     }
@@ -184,11 +195,17 @@ impl Metrics {
         self.swaps.with_label_values(&[plugin, outcome]).inc();
     }
 
+    /// A certificate was taken up because its file changed, or should have been.
+    pub fn certificate_renewed(&self, listener: &str, outcome: &str) {
+        self.certificate_renewals.with_label_values(&[listener, outcome]).inc();
+    }
+
     /// Everything, in text format 0.0.4.
     pub fn render(&self, plugins: &Samples) -> String {
         let mut all = self.registry.gather();
         all.extend(families::of(plugins));
         all.extend(routes::of(plugins));
+        all.extend(listeners::of(plugins));
         // Only a family without a metric can fail, and none of these is.
         TextEncoder::new().encode_to_string(&all).unwrap_or_default()
     }
