@@ -121,7 +121,8 @@ fn readmes() -> Vec<(PathBuf, PathBuf)> {
     let mut folders: Vec<PathBuf> = fs::read_dir(&examples)
         .expect("examples is a folder")
         .map(|entry| entry.expect("it can be listed").path())
-        .filter(|folder| folder.join("gateway.yaml").exists() && !folder.ends_with(OTHER_LANGUAGES))
+        .filter(|folder| folder.join("gateway.yaml").exists())
+        .filter(|folder| !APART.iter().any(|apart| folder.ends_with(apart)))
         .collect();
     folders.sort();
     let mut all: Vec<_> = folders.iter().map(|folder| (folder.join("README.md"), folder.clone())).collect();
@@ -147,5 +148,6 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Its components are made by other builders than cargo: it has a test of its own, `languages`.
-const OTHER_LANGUAGES: &str = "03-other-languages";
+/// Examples with tests of their own: the components of one are made by other builders than cargo (`languages`), the certificates of the other by
+/// commands in its README (`tls_example`).
+const APART: [&str; 2] = ["03-other-languages", "05-tls"];

@@ -46,6 +46,7 @@ mod swaps;
 mod timeouts;
 mod tls_certificates;
 mod tls_clients;
+mod tls_example;
 mod tls_handshakes;
 mod tls_renewal;
 mod transforms;
