@@ -17,7 +17,7 @@ fn answering(text: &str) -> String {
 }
 
 /// Wait until nobody accepts at an address any more.
-async fn refused(address: std::net::SocketAddr) {
+pub(crate) async fn refused(address: std::net::SocketAddr) {
     harness::within("the listener to close", async {
         // An accepted connection is dropped at once; the attempt itself is the event that is waited for.
         while TcpStream::connect(address).await.is_ok() {

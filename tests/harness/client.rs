@@ -122,6 +122,11 @@ impl Client {
         within("the rest of the answer", body.rest(&mut self.wire)).await
     }
 
+    /// The next bytes of what the connection was turned into.
+    pub async fn bytes(&mut self, count: usize) -> Bytes {
+        within("bytes through the tunnel", self.wire.bytes(count)).await.expect("the tunnel is there")
+    }
+
     /// Wait until the gateway hangs up, and see that it says nothing more.
     pub async fn closed(&mut self) {
         within("the gateway to hang up", self.wire.end()).await.expect("nothing but the end is left");

@@ -7,11 +7,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::echo::Echo;
@@ -39,7 +42,13 @@ pub struct Frames(VecDeque<Frame<Bytes>>);
 
 impl Http2 {
     pub async fn connect(address: SocketAddr) -> Http2 {
-        let stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
+        Http2::connect_after(address, b"").await
+    }
+
+    /// The same, after some bytes that are none of HTTP.
+    pub async fn connect_after(address: SocketAddr, first: &[u8]) -> Http2 {
+        let mut stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
+        stream.write_all(first).await.expect("the listener reads");
         Http2::over(stream).await
     }
 
@@ -62,6 +71,22 @@ impl Http2 {
     pub async fn ask(&mut self, request: Request<Frames>) -> Http2Response {
         let response = self.start(request).await.expect("an answer");
         Http2Response::read(response).await.expect("an answer, whole")
+    }
+
+    /// Ask for a tunnel (RFC 8441); the head of the answer comes without one when it is refused.
+    pub async fn tunnel(
+        &mut self,
+        protocol: &'static str,
+        mut request: Request<Frames>,
+    ) -> (Response<Incoming>, Option<TokioIo<Upgraded>>) {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from_static(protocol));
+        let mut response = self.start(request).await.expect("an answer");
+        if !response.status().is_success() {
+            return (response, None);
+        }
+        let upgraded = within("the tunnel", hyper::upgrade::on(&mut response)).await.expect("a tunnel");
+        (response, Some(TokioIo::new(upgraded)))
     }
 
     /// Send a request and read the head of its answer.

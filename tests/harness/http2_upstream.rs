@@ -105,6 +105,34 @@ impl Http2Exchange {
         .await
     }
 
+    /// The next piece of the request's body; `None` after the last.
+    ///
+    /// # Errors
+    /// How the stream ended in its place.
+    pub async fn next(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        let stream = self.request.body_mut();
+        loop {
+            let piece = within("a piece of the request", stream.data()).await;
+            if let Some(Ok(piece)) = &piece {
+                let _ = stream.flow_control().release_capacity(piece.len());
+                // An end may come with nothing.
+                if piece.is_empty() {
+                    continue;
+                }
+            }
+            return piece;
+        }
+    }
+
+    /// Wait until the gateway resets the stream.
+    pub async fn was_reset(&mut self) -> Reason {
+        let reset = std::future::poll_fn(|context| match &mut self.sending {
+            Some(sending) => sending.poll_reset(context),
+            None => self.respond.poll_reset(context),
+        });
+        within("a reset", reset).await.expect("the connection lives")
+    }
+
     /// The head of a response; its body follows.
     pub fn head(&mut self, response: Response<()>) {
         self.sending = Some(self.respond.send_response(response, false).expect("the gateway is there"));

@@ -28,7 +28,9 @@ mod wire;
 mod admin;
 mod client;
 mod http2;
+mod http2_call;
 mod http2_upstream;
+mod websocket;
 mod load;
 
 mod author;
@@ -52,6 +54,7 @@ pub use gateway::{Binary, Gateway, Output};
 pub use guests::{example, guest, guests, variant};
 pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};
+pub use http2_call::{Http2Call, Http2Calls};
 pub use http2_upstream::{Http2Exchange, Http2Upstream};
 pub use load::{Load, Tally};
 pub use log::{Line, Log};
@@ -62,6 +65,7 @@ pub use tls::{Tls, TlsOptions};
 pub use tls_client::{Secured, TlsClient};
 pub use transcript::{Transcript, blocks, transcripts};
 pub use upstream::{Exchange, Request, Upstream};
+pub use websocket::{Accepted, Message, WebSocket, WebSocketUpstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 
 use std::future::Future;

@@ -244,6 +244,16 @@ impl Exchange {
         fill(&mut self.wire, limit).await
     }
 
+    /// The next bytes of what the connection was turned into.
+    pub async fn bytes(&mut self, count: usize) -> Bytes {
+        within("bytes through the tunnel", self.wire.bytes(count)).await.expect("the tunnel is there")
+    }
+
+    /// Send no more; the other direction stays open.
+    pub async fn finish_sending(&mut self) {
+        self.wire.finish_sending().await.expect("the gateway is there");
+    }
+
     /// Wait until the gateway hangs up.
     pub async fn closed(&mut self) {
         within("the gateway to hang up", self.wire.end()).await.expect("nothing but the end is left");

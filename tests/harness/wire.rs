@@ -164,6 +164,19 @@ impl Wire {
         }
     }
 
+    /// Read exactly so many bytes, which are of no message.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the stream ends before.
+    pub async fn bytes(&mut self, count: usize) -> io::Result<Bytes> {
+        while self.buffer.len() < count {
+            if self.fill().await? == 0 {
+                return Err(cut("inside a tunnel"));
+            }
+        }
+        Ok(self.take(count))
+    }
+
     /// Wait for the end of the stream.
     ///
     /// # Errors

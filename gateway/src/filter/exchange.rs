@@ -14,6 +14,7 @@ use super::flags::Flags;
 use super::problem;
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
+use crate::message::upgrade::Upgrade;
 use crate::message::{self, Body, RequestKey};
 use crate::plugin::{GuestTime, Lane, Parked};
 use crate::tls::Session;
@@ -43,6 +44,8 @@ pub struct Exchange {
     /// On its way to the client, as `request_body`.
     pub response_body: Body,
 
+    /// What the connection is to become, when that is what the request is for.
+    pub upgrade: Option<Box<Upgrade>>,
     /// Copies of the request to be made when it is forwarded.
     pub mirrors: Vec<Arc<Mirroring>>,
     /// Why it ended as it did.
@@ -206,6 +209,7 @@ impl Exchange {
             request_body: Body::Empty,
             response: ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), origin: Origin::Gateway },
             response_body: Body::Empty,
+            upgrade: None,
             mirrors: Vec::new(),
             flags: Flags::default(),
             deadline: Instant::now(),

@@ -8,6 +8,7 @@ mod problem;
 mod whole;
 mod copy;
 mod replay;
+pub mod upgrade;
 
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
 pub use headers::{has_token, is_framing, strip_hop_by_hop, strip_owned};

@@ -5,43 +5,52 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{TE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::header::{CONTENT_TYPE, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::affinity::Place;
+use super::grpc::is_grpc;
 use super::respond::ProxyError;
+use super::upgrade::Tunnel;
 use super::worker::Generation;
-use super::{mirror, persist};
+use super::{mirror, persist, upgrade};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, has_token, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
 use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, Protocol, SendError, Sent, Upstream};
 
-/// Sends the exchange's request, and fills in its response: the head, and the body as it arrives.
+/// Sends the exchange's request, and fills in its response: the head, and the body as it arrives; in the body's place a tunnel, when the
+/// upstream agreed on one.
 pub(super) async fn forward(
     generation: &Rc<Generation>,
     route: &Route,
     exchange: &mut Exchange,
-) -> Result<(), ProxyError> {
+) -> Result<Option<Box<Tunnel>>, ProxyError> {
     let place = choose(generation, route, exchange)?;
     let upstream = &generation.snapshot.upstreams[place];
     let belongs = Place::of(upstream, exchange);
     let way = Way { upstream, clients: &generation.clients[place], hash: belongs.hash };
     // After the choice, so that copies are made only of what is sent at all; before sending, because a copy is made on the way.
-    if !exchange.mirrors.is_empty() {
+    if !exchange.mirrors.is_empty() && exchange.upgrade.is_none() {
         mirror::attach(generation, exchange);
     }
-    let sent = match &way.upstream.retries {
+    let mut sent = match &way.upstream.retries {
         None => once(&way, route, exchange).await?,
         // Boxed: few upstreams have such rules, and all requests would have the room for them.
         Some(rules) => Box::pin(persist::persist(&way, rules, exchange)).await?,
     };
-    receive(upstream, exchange, sent);
+    let tunnel = if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = upgrade::switched(route, exchange, &mut sent);
+        Some(switched.map_err(|fault| ProxyError::BadSwitch { upstream: upstream.name.to_string(), fault })?)
+    } else {
+        None
+    };
+    receive(upstream, route, exchange, sent);
     belongs.tell(exchange);
-    Ok(())
+    Ok(tunnel)
 }
 
 fn choose(generation: &Generation, route: &Route, exchange: &Exchange) -> Result<usize, ProxyError> {
@@ -131,8 +140,10 @@ impl Way<'_> {
             Err(full) => return Err(self.lost(endpoint, Failed { error: full.into(), unsent: None })),
         };
         let try_deadline = deadline.min(Instant::now() + self.upstream.transport.timeouts.per_try);
+        // It would be lost for the others, and only a new one is sure to be there.
+        let on = if request.headers().contains_key(UPGRADE) { On::Upgrade } else { On::Any };
         let tries = async {
-            let failed = match client.send(request, On::Any, (permit, self.upstream.begin(endpoint))).await {
+            let failed = match client.send(request, on, (permit, self.upstream.begin(endpoint))).await {
                 Ok(sent) => return Ok(sent),
                 Err(failed) => failed,
             };
@@ -143,7 +154,7 @@ impl Way<'_> {
             };
             match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
                 (Some(request), Ok(permit)) => {
-                    Box::pin(client.send(request, On::New, (permit, self.upstream.begin(endpoint)))).await
+                    Box::pin(client.send(request, on.anew(), (permit, self.upstream.begin(endpoint)))).await
                 }
                 _ => Err(failed),
             }
@@ -221,6 +232,9 @@ pub(super) fn upstream_request(
     if wants_trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
+    if let Some(upgrade) = &exchange.upgrade {
+        upgrade::ask(request.headers_mut(), upgrade);
+    }
     // hyper takes a GET to have no body unless its head says otherwise.
     if may_have_body && request.body().size_hint().exact().is_none() && !has_length(&request) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -232,13 +246,25 @@ fn has_length(request: &Request<Body>) -> bool {
     request.headers().contains_key(http::header::CONTENT_LENGTH)
 }
 
-fn receive(upstream: &Upstream, exchange: &mut Exchange, sent: Sent) {
+fn receive(upstream: &Upstream, route: &Route, exchange: &mut Exchange, sent: Sent) {
     let Sent { response, give_back } = sent;
     let (mut head, incoming): (_, Incoming) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
+    let idle = upstream.transport.timeouts.idle;
+    let idle = if is_event_stream(&head.headers) || is_grpc(&head.headers) {
+        idle.max(route.stream_idle_timeout)
+    } else {
+        idle
+    };
+    let limits = BodyLimits { bytes_max: u64::MAX, idle };
     exchange.response = ResponseHead { status: head.status, headers: head.headers, origin: Origin::Upstream };
-    let limits = BodyLimits { bytes_max: u64::MAX, idle: upstream.transport.timeouts.idle };
     exchange.response_body = Body::stream(incoming, limits, Some(give_back));
+}
+
+/// Server-sent events (WHATWG HTML, §9.2): nobody knows when the next one comes.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    media_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Methods that may be said twice with the effect of once (RFC 9110 §9.2.2).

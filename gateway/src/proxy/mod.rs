@@ -8,10 +8,13 @@ mod persist;
 mod mirror;
 mod identity;
 mod receive;
+mod upgrade;
+mod grpc;
 mod respond;
 mod serve;
 mod worker;
 
 pub use respond::ProxyError;
-pub use serve::{Answer, serve};
+pub use serve::{Answer, Answered, serve};
+pub use upgrade::Tunnel;
 pub use worker::{Generation, Worker};

@@ -7,14 +7,16 @@ use http::{Method, Uri, Version};
 use std::borrow::Cow;
 
 use super::respond::ProxyError;
-use crate::message::path;
+use super::upgrade;
+use crate::message::upgrade::Via;
+use crate::message::{BodyLimits, path};
+use crate::snapshot::{Listener, Route};
 
 /// Brings the head into the form that every later step relies on: `host` holds the authority, the URI holds nothing but
 /// the normalised path and the query.
-pub(super) fn check(head: &mut Parts, body_bytes_max: u64) -> Result<(), ProxyError> {
-    if head.method == Method::CONNECT {
-        return Err(ProxyError::BadRequest("this gateway opens no tunnels (CONNECT)"));
-    }
+/// Tells also whether, and how, it asks for an upgrade.
+pub(super) fn check(head: &mut Parts, body_bytes_max: u64) -> Result<Option<Via>, ProxyError> {
+    let via = upgrade::asked(head)?;
     settle_authority(head)?;
     head.uri = normal_uri(&head.uri, &head.method)?;
     if head.version == Version::HTTP_2 {
@@ -23,7 +25,14 @@ pub(super) fn check(head: &mut Parts, body_bytes_max: u64) -> Result<(), ProxyEr
     if content_length(&head.headers).is_some_and(|bytes| bytes > body_bytes_max) {
         return Err(ProxyError::BodyTooLarge);
     }
-    Ok(())
+    Ok(via)
+}
+
+/// How large a request's body may be, and how long it may stand still: a call of gRPC may for as long as streams may here.
+pub(super) fn body_limits(listener: &Listener, route: &Route, is_stream: bool) -> BodyLimits {
+    let idle = listener.limits.idle_timeout;
+    let idle = if is_stream { idle.max(route.stream_idle_timeout) } else { idle };
+    BodyLimits { bytes_max: listener.limits.body_bytes, idle }
 }
 
 /// HTTP/2 may send a cookie in crumbs; HTTP/1.1 knows one field only (RFC 9113 §8.2.3).

@@ -1,10 +1,12 @@
 //! The only place that turns an error into a status: what the client is told, and what the log is told.
 
 use http::StatusCode;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 
+use super::upgrade::WEBSOCKET_VERSION;
 use crate::filter::{FilterError, Flag, Reply};
 use crate::message::path::PathError;
+use crate::message::upgrade::WEBSOCKET;
 use crate::message::{BodyError, BodyFault, CollectError, problem};
 use crate::plugin::Failure;
 use crate::upstream::{Loss, SendError};
@@ -20,6 +22,14 @@ pub enum ProxyError {
     BodyTooLarge,
     #[error("this host has another certificate than the one this connection was made with: use another connection")]
     Misdirected,
+    #[error("this route takes no upgrade to `{protocol}`")]
+    UpgradeRefused { protocol: String },
+    #[error("this gateway speaks version 13 of WebSocket (RFC 6455 §4.4)")]
+    WebSocketVersion,
+    #[error("upstream `{upstream}` is believed no upgrade: {fault}")]
+    BadSwitch { upstream: String, fault: &'static str },
+    #[error("the answer to a request for a tunnel was neither a tunnel nor an error")]
+    NotSwitched,
     #[error("no route matches")]
     NoRoute,
     #[error("no endpoint has weight")]
@@ -55,10 +65,11 @@ impl ProxyError {
                 error if error.is_connect_failure() => Some(Flag::ConnectFailure),
                 SendError::Full(_) => Some(Flag::Overload),
                 SendError::RequestBody(BodyFault::Gone) => Some(Flag::ClientGone),
-                SendError::RequestBody(_) => None,
+                SendError::RequestBody(_) | SendError::NoUpgrade => None,
                 _ => Some(Flag::UpstreamReset),
             },
             Self::TryTimeout { .. } | Self::RouteTimeout { .. } => Some(Flag::UpstreamTimeout),
+            Self::BadSwitch { .. } | Self::NotSwitched => Some(Flag::UpstreamReset),
             _ => None,
         }
     }
@@ -79,6 +90,11 @@ impl ProxyError {
         if told.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if told.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WEBSOCKET_VERSION));
+        }
         Reply { status: told.status, headers, body }
     }
 
@@ -89,6 +105,9 @@ impl ProxyError {
             Self::BodyTooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
             Self::Misdirected => plain(StatusCode::MISDIRECTED_REQUEST, self.to_string()),
             Self::NoRoute => plain(StatusCode::NOT_FOUND, self.to_string()),
+            Self::UpgradeRefused { .. } => plain(StatusCode::FORBIDDEN, self.to_string()),
+            Self::WebSocketVersion => plain(StatusCode::UPGRADE_REQUIRED, self.to_string()),
+            Self::BadSwitch { .. } | Self::NotSwitched => beyond(StatusCode::BAD_GATEWAY, "http_upgrade_failed"),
             Self::Filter(error) => filter_told(error),
             Self::NotOfThisRoute { .. } => filter_failed(),
             Self::NoEndpoint => beyond(StatusCode::SERVICE_UNAVAILABLE, "destination_unavailable"),
@@ -149,6 +168,11 @@ fn upstream_told(error: &SendError) -> Told {
         SendError::NotHttp2 | SendError::Connection { loss: Loss::Garbled, .. } => {
             beyond(StatusCode::BAD_GATEWAY, "http_protocol_error")
         }
+        SendError::NoUpgrade => Told {
+            status: StatusCode::NOT_IMPLEMENTED,
+            detail: "this route's upstream takes no upgrades".to_owned(),
+            proxy_status: Some("http_upgrade_failed"),
+        },
         SendError::Full(_) => beyond(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
         SendError::Connection { .. } => beyond(StatusCode::BAD_GATEWAY, "connection_terminated"),
         SendError::RequestBody(fault) => request_body_told(*fault),

@@ -7,21 +7,30 @@ use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::forward::forward;
+use super::grpc::Call;
 use super::respond::ProxyError;
+use super::upgrade::Tunnel;
 use super::worker::{Generation, Worker};
-use super::{identity, receive};
+use super::{identity, receive, upgrade};
 use crate::filter::{BrokenOff, Connection, Exchange, Origin, RequestEnd};
-use crate::message::{Body, BodyLimits, strip_owned};
+use crate::message::upgrade::Via;
+use crate::message::{Body, strip_owned};
 use crate::router;
 use crate::snapshot::{Listener, Route, Target};
 
 /// A response on its way.
-pub type Answer = Pin<Box<dyn Future<Output = Response<Body>>>>;
+pub type Answer = Pin<Box<dyn Future<Output = Answered>>>;
+
+/// What the client is told, and what its connection becomes after that.
+pub struct Answered {
+    pub response: Response<Body>,
+    pub tunnel: Option<Box<Tunnel>>,
+}
 
 /// Serves one request. There is always a response: whatever failed is told by one.
 ///
@@ -43,22 +52,31 @@ pub fn serve(
     // Before anything reads the head: from here on it has one authority and a normal path.
     let checked = receive::check(&mut head, listener.limits.body_bytes);
     let version = head.version;
+    let call = Call::of(&head, arrival);
     let mut exchange = admit(&generation, listener, connection, head);
-    let directed = checked.and_then(|()| direct(listener, &exchange, version));
-    let found = directed.and_then(|()| find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute));
+    let found = checked.and_then(|via| {
+        direct(listener, &exchange, version)?;
+        let place = find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute)?;
+        upgrade::settle(&generation.snapshot.routes[place], &mut exchange, via, &incoming).map(|()| place)
+    });
     let place = match found {
         Ok(place) => place,
         Err(error) => {
             fail(&mut exchange, &error);
-            return Box::pin(std::future::ready(finish(exchange)));
+            return Box::pin(std::future::ready(finish(exchange, None, call)));
         }
     };
-    let limits = BodyLimits { bytes_max: listener.limits.body_bytes, idle: listener.limits.idle_timeout };
-    exchange.request_body = Body::stream(incoming, limits, None);
-    exchange.deadline = arrival + generation.snapshot.routes[place].timeout;
+    let route = &generation.snapshot.routes[place];
+    exchange.deadline = arrival + route.timeout;
+    let is_stream = call.is_some();
+    exchange.request_body = Body::stream(incoming, receive::body_limits(listener, route, is_stream), None);
+    // What its client allows a call is less than all others may take, if anything.
+    if let Some(call) = call {
+        call.bound(&mut exchange);
+    }
     Box::pin(async move {
-        pass(&generation, &generation.snapshot.routes[place], &mut exchange).await;
-        finish(exchange)
+        let tunnel = pass(&generation, &generation.snapshot.routes[place], &mut exchange).await;
+        finish(exchange, tunnel, call)
     })
 }
 
@@ -122,16 +140,16 @@ fn wanted_method(exchange: &Exchange) -> Cow<'_, Method> {
 }
 
 /// The chain down, the upstream or the route's own answer, the chain up.
-async fn pass(generation: &Rc<Generation>, route: &Route, exchange: &mut Exchange) {
+async fn pass(generation: &Rc<Generation>, route: &Route, exchange: &mut Exchange) -> Option<Box<Tunnel>> {
+    let mut tunnel = None;
     let ran = match route.chain.on_request(exchange).await {
         RequestEnd::Passed { ran } => {
             match &route.target {
                 Target::Respond(reply) => reply.clone().install(exchange, Origin::Upstream),
-                Target::Upstreams { .. } => {
-                    if let Err(error) = forward(generation, route, exchange).await {
-                        not_forwarded(exchange, error);
-                    }
-                }
+                Target::Upstreams { .. } => match forward(generation, route, exchange).await {
+                    Ok(opened) => tunnel = opened,
+                    Err(error) => not_forwarded(exchange, error),
+                },
             }
             ran
         }
@@ -152,6 +170,7 @@ async fn pass(generation: &Rc<Generation>, route: &Route, exchange: &mut Exchang
             Err(error) => fail(exchange, &ProxyError::Filter(error)),
         })
         .await;
+    tunnel
 }
 
 /// A filter that broke the request's body off decides what the client hears; to the upstream it was a body that failed.
@@ -170,12 +189,29 @@ fn fail(exchange: &mut Exchange, error: &ProxyError) {
     error.reply(&exchange.request_id).install(exchange, Origin::Gateway);
 }
 
-fn finish(mut exchange: Box<Exchange>) -> Response<Body> {
+fn finish(mut exchange: Box<Exchange>, tunnel: Option<Box<Tunnel>>, call: Option<Call>) -> Answered {
     let exchange = &mut *exchange;
+    // A filter may have put another answer in the place of the upstream's.
+    let tunnel = tunnel.filter(|_| exchange.response.status == StatusCode::SWITCHING_PROTOCOLS);
+    let upgrade = exchange.upgrade.take();
+    if upgrade.as_ref().is_some_and(|upgrade| upgrade.via == Via::Http2)
+        && tunnel.is_none()
+        && exchange.response.status.is_success()
+    {
+        // To an extended CONNECT, every success is a tunnel.
+        fail(exchange, &ProxyError::NotSwitched);
+    }
+    // Last: until here everybody reads statuses.
+    if let Some(call) = call {
+        call.tell(exchange);
+    }
     let mut response = Response::new(std::mem::take(&mut exchange.response_body));
     *response.status_mut() = exchange.response.status;
     *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
-    response
+    if let (Some(upgrade), Some(_)) = (&upgrade, &tunnel) {
+        upgrade::tell(&mut response, upgrade);
+    }
+    Answered { response, tunnel }
 }
 
 /// The host of an authority, without the port; an IPv6 address keeps its brackets.

@@ -1,22 +1,26 @@
 //! One downstream connection: its protocol, its requests, its end.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::UPGRADE;
+use http::{Request, Response, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
 
 use super::pulse::{InFlight, Order, Pulse};
+use super::tunnel::{self, Opened};
 use super::wire::{Protocol, Wire};
 use crate::filter::Connection;
 use crate::message::{Body, BodyError};
-use crate::proxy::{self, Answer, Worker};
+use crate::proxy::{self, Answer, Answered, Worker};
 use crate::snapshot::Listener;
 use crate::tls::Alpn;
 
@@ -26,6 +30,11 @@ pub(super) struct Requests {
     pub(super) connection: Rc<Connection>,
     pub(super) listener: Arc<Listener>,
     pub(super) pulse: Rc<Pulse>,
+    /// What an HTTP/1 connection becomes once its last answer, a 101, has left.
+    pub(super) opened: Cell<Option<Opened>>,
+    /// A request is under way that may turn the connection into something else. Its answer must not say that the connection closes, in the
+    /// very field that says what it becomes.
+    pub(super) may_turn: Cell<bool>,
 }
 
 /// Serves a connection until either side has had enough.
@@ -38,25 +47,35 @@ pub(super) async fn serve(mut wire: Wire, requests: Requests) {
         // Who breaks its word on the protocol may mean its bytes to be read in two ways.
         return;
     }
-    let service = Shared(Rc::new(requests));
+    let requests = Rc::new(requests);
+    let service = Shared(requests.clone());
     // Errors here are the client's: it went away, or spoke no HTTP and was told so.
     match protocol {
         Protocol::Http1 => {
-            let connection = http1::Builder::new()
+            let mut connection = http1::Builder::new()
                 .max_buf_size(limits.head_bytes.max(HYPER_BUFFER_BYTES_MIN))
                 // Time limits are the pulse's, which tells an idle connection from an unfinished head.
                 .header_read_timeout(None)
                 .serve_connection(wire, service);
-            drive(pin!(connection), &pulse).await;
+            let has_ended = drive(Pin::new(&mut connection), &pulse, &requests.may_turn).await;
+            if let (true, Some(opened)) = (has_ended, requests.opened.take()) {
+                let parts = connection.into_parts();
+                let (stream, rest) = parts.io.into_inner();
+                let first = [&*parts.read_buf, &*rest].concat();
+                drop(requests);
+                // Boxed: few connections become one.
+                Box::pin(tunnel::relay(stream, first, opened, &pulse)).await;
+            }
         }
         Protocol::Http2 => {
             pulse.speaks_http2();
             let connection = http2::Builder::new(LocalExecutor)
                 .max_concurrent_streams(limits.streams)
+                .enable_connect_protocol()
                 .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
                 .serve_connection(wire, service);
             // Twice the size of an HTTP/1 connection, and most connections are none.
-            drive(Box::pin(connection).as_mut(), &pulse).await;
+            drive(Box::pin(connection).as_mut(), &pulse, &requests.may_turn).await;
         }
     }
 }
@@ -71,29 +90,34 @@ async fn protocol(wire: &mut Wire, pulse: &Pulse) -> Option<Protocol> {
     .await
 }
 
-/// Runs a connection, and carries out what its pulse is told.
-async fn drive<C: Graceful>(mut connection: Pin<&mut C>, pulse: &Pulse) {
+/// Runs a connection, and carries out what its pulse is told. Whether it ended by itself and well.
+async fn drive<C: Graceful>(mut connection: Pin<&mut C>, pulse: &Pulse, may_turn: &Cell<bool>) -> bool {
+    let mut is_to_drain = false;
     std::future::poll_fn(|context| {
         loop {
             match pulse.take_order(context.waker()) {
-                Some(Order::Close) => return Poll::Ready(()),
-                Some(Order::Drain) => connection.as_mut().drain(),
+                Some(Order::Close) => return Poll::Ready(false),
+                Some(Order::Drain) => is_to_drain = true,
                 None => {}
             }
-            if connection.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
+            if is_to_drain && !may_turn.get() {
+                is_to_drain = false;
+                connection.as_mut().drain();
             }
-            // A request may have given an order while it was polled.
-            if !pulse.has_order() {
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(ended.is_ok());
+            }
+            // A request may have given an order while it was polled, or let another be carried out.
+            if !pulse.has_order() && (!is_to_drain || may_turn.get()) {
                 return Poll::Pending;
             }
         }
     })
-    .await;
+    .await
 }
 
 /// The two kinds of hyper connection.
-trait Graceful: Future {
+trait Graceful: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
 }
 
@@ -117,10 +141,18 @@ impl Service<Request<Incoming>> for Shared {
     type Error = std::convert::Infallible;
     type Future = Counting;
 
-    fn call(&self, request: Request<Incoming>) -> Counting {
-        let Requests { worker, connection, listener, pulse } = &*self.0;
+    fn call(&self, mut request: Request<Incoming>) -> Counting {
+        let Requests { worker, connection, listener, pulse, .. } = &*self.0;
         let in_flight = Some(pulse.begin());
-        Counting { answer: proxy::serve(worker, connection, listener, request), in_flight }
+        self.0.may_turn.set(request.headers().contains_key(UPGRADE));
+        // What hyper gives for HTTP/1 works for streams only that can be sent between threads.
+        let stream = if request.version() == Version::HTTP_2 { request.extensions_mut().remove() } else { None };
+        Counting {
+            answer: proxy::serve(worker, connection, listener, request),
+            in_flight,
+            requests: self.0.clone(),
+            stream,
+        }
     }
 }
 
@@ -128,14 +160,29 @@ impl Service<Request<Incoming>> for Shared {
 struct Counting {
     answer: Answer,
     in_flight: Option<InFlight>,
+    requests: Rc<Requests>,
+    /// The stream of an extended CONNECT, once it is answered.
+    stream: Option<OnUpgrade>,
 }
 
 impl Future for Counting {
     type Output = Result<Response<Counted>, std::convert::Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(self.answer.as_mut().poll(context));
-        let in_flight = self.in_flight.take();
+        let Answered { response, tunnel } = ready!(self.answer.as_mut().poll(context));
+        let mut in_flight = self.in_flight.take();
+        if let Some(tunnel) = tunnel {
+            let opened = Opened { tunnel, in_flight: in_flight.take() };
+            match self.stream.take() {
+                Some(stream) => {
+                    let pulse = self.requests.pulse.clone();
+                    drop(tokio::task::spawn_local(tunnel::relay_stream(stream, opened, pulse)));
+                }
+                None => self.requests.opened.set(Some(opened)),
+            }
+        } else {
+            self.requests.may_turn.set(false);
+        }
         Poll::Ready(Ok(response.map(|body| Counted { body, _in_flight: in_flight })))
     }
 }
@@ -178,3 +225,23 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 
 /// hyper refuses to work with less.
 const HYPER_BUFFER_BYTES_MIN: usize = 8 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what an asynchronous function returns. It is never called.
+    fn future_bytes<F: Future>(_: fn(Wire, Requests) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_takes_little_room() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= CONNECTION_BYTES_MAX, "{bytes} bytes");
+        let (counting, tunnel) = (size_of::<Counting>(), tunnel::relay_bytes());
+        assert!(counting <= 64 && tunnel <= CONNECTION_BYTES_MAX, "{counting} and {tunnel} bytes");
+    }
+
+    const CONNECTION_BYTES_MAX: usize = 1408;
+}

@@ -1,5 +1,6 @@
 //! Accepting: this worker's socket of a listener, as long as the listener has connections to give.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::connection::{self, Requests};
+use super::proxy_protocol;
 use super::pulse::Pulses;
 use super::stream::{Socket, Stream};
 use super::tls::handshake;
@@ -92,26 +94,43 @@ pub(super) async fn accept(
 
 /// From a socket to its end: each step may find that there is nothing to go on with.
 async fn serve(
-    socket: Socket,
+    mut socket: Socket,
     peer: SocketAddr,
     listener: Arc<Listener>,
     worker: Rc<Worker>,
     pulses: &Pulses,
     number: usize,
 ) {
+    let peer = match &listener.proxy_protocol {
+        None => peer.ip(),
+        Some(from) => {
+            let limit = listener.limits.header_timeout;
+            match proxy_protocol::client(&mut socket, peer.ip(), from, limit).await {
+                Ok(client) => client,
+                Err(error) => {
+                    // Not louder: whoever can connect can have this said as often as it likes.
+                    return tracing::debug!(listener = &*listener.name, %peer, %error, "connection refused");
+                }
+            }
+        }
+    };
     let pulse = pulses.watch(&listener);
     let name = listener.name.clone();
     let (stream, connection) = match &listener.tls {
-        None => (Stream::Left(socket), Connection::new(name, peer.ip(), "http")),
+        None => (Stream::Left(socket), Connection::new(name, peer, "http")),
         // Boxed: what a handshake needs is many times what a connection needs later.
         Some(tls) => match Box::pin(handshake(socket, tls, &pulse, number)).await {
-            Some((stream, session)) => (Stream::Right(stream), Connection::over_tls(name, peer.ip(), session)),
+            Some((stream, session)) => (Stream::Right(stream), Connection::over_tls(name, peer, session)),
             None => return,
         },
     };
     let connection = Rc::new(connection);
     let wire = Wire::new(stream, pulse.clone());
-    connection::serve(wire, Requests { worker, connection, listener, pulse }).await;
+    connection::serve(
+        wire,
+        Requests { worker, connection, listener, pulse, opened: Cell::default(), may_turn: Cell::default() },
+    )
+    .await;
 }
 
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

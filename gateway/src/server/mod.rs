@@ -5,9 +5,11 @@
 mod bind;
 mod connection;
 mod listener;
+mod proxy_protocol;
 mod stream;
 mod tls;
 mod pulse;
+mod tunnel;
 mod wire;
 mod worker;
 

@@ -3,10 +3,13 @@
 //! One look at all connections of a worker, four times a second, costs less than a timer for each; times are that exact.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::snapshot::Listener;
 
@@ -25,6 +28,10 @@ pub(super) struct Pulse {
     header_timeout: Duration,
     idle_timeout: Duration,
     clock: Rc<Cell<Instant>>,
+    /// The gateway or the listener goes: what would last for hours has to end as well.
+    is_leaving: Cell<bool>,
+    /// Told when that may have changed, of whichever connection of this worker.
+    leave: Rc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +98,28 @@ impl Pulse {
         self.order.get().is_some()
     }
 
+    /// Waits until the gateway or the listener goes, and with it what a connection was turned into.
+    pub(super) async fn leaving(&self) {
+        loop {
+            let mut told = pin!(self.leave.notified());
+            told.as_mut().enable();
+            if self.is_leaving.get() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// The time, as exact as anything here is.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.get()
+    }
+
+    fn leave(&self) {
+        self.is_leaving.set(true);
+        self.give(Order::Drain);
+    }
+
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(self.clock.get());
@@ -133,6 +162,7 @@ pub(super) struct Pulses {
     /// The time of the last look; as exact as anything here is.
     clock: Rc<Cell<Instant>>,
     draining: Cell<bool>,
+    leave: Rc<Notify>,
 }
 
 impl Pulses {
@@ -141,6 +171,7 @@ impl Pulses {
             connections: RefCell::default(),
             clock: Rc::new(Cell::new(Instant::now())),
             draining: Cell::new(false),
+            leave: Rc::default(),
         })
     }
 
@@ -159,6 +190,8 @@ impl Pulses {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             clock: self.clock.clone(),
+            is_leaving: Cell::new(self.draining.get()),
+            leave: self.leave.clone(),
         });
         self.connections.borrow_mut().push(Rc::downgrade(&pulse));
         pulse
@@ -180,17 +213,19 @@ impl Pulses {
     pub(super) fn drain(&self) {
         self.draining.set(true);
         for pulse in self.connections.borrow().iter().filter_map(Weak::upgrade) {
-            pulse.give(Order::Drain);
+            pulse.leave();
         }
+        self.leave.notify_waiters();
     }
 
     /// Tells the connections of a listener that is gone the same.
     pub(super) fn drain_listener(&self, listener: &str) {
         for pulse in self.connections.borrow().iter().filter_map(Weak::upgrade) {
             if *pulse.listener == *listener {
-                pulse.give(Order::Drain);
+                pulse.leave();
             }
         }
+        self.leave.notify_waiters();
     }
 
     /// Connections that are open.

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
@@ -35,6 +36,12 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(stream: Stream, pulse: Rc<Pulse>) -> Self {
         Self { stream: TokioIo::new(stream), first: [0; PREFACE.len()], first_start: 0, first_end: 0, pulse }
+    }
+
+    /// The bare stream, and what was read of it and not handed on: for what the connection was turned into.
+    pub(super) fn into_inner(self) -> (Stream, Bytes) {
+        let rest = Bytes::copy_from_slice(&self.first[self.first_start..self.first_end]);
+        (self.stream.into_inner(), rest)
     }
 
     /// Reads until the bytes are, or cannot become, the preface of HTTP/2 (RFC 9113 §3.4).

@@ -233,6 +233,7 @@ fn with_tls(raw: &config::Listener, tls: Option<Arc<Termination>>) -> Listener {
         address: raw.address,
         tls,
         trusted_proxies: raw.trusted_proxies.clone(),
+        proxy_protocol: raw.proxy_protocol.clone(),
         limits: ListenerLimits {
             connections: limits.connections,
             head_bytes: limits.headers.in_memory(),

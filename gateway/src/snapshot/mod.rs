@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::filter::native::States;
@@ -116,6 +116,8 @@ pub struct Listener {
     /// `None`: clients speak in the clear.
     pub tls: Option<Arc<Termination>>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers that tell by the PROXY protocol who their client is; nobody else may connect then.
+    pub proxy_protocol: Option<Vec<IpNet>>,
     pub limits: ListenerLimits,
 }
 
@@ -140,6 +142,10 @@ pub struct Route {
     pub target: Target,
     /// From the request's arrival to the response's head, with all filters and tries.
     pub timeout: Duration,
+    /// Protocols that a client may turn its connection into, in lower case.
+    pub upgrades: Box<[HeaderValue]>,
+    /// How long such a connection may stand still, a gRPC call, or a stream of events.
+    pub stream_idle_timeout: Duration,
 }
 
 pub enum Target {

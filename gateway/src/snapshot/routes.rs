@@ -63,6 +63,8 @@ pub(super) fn routes(
             chain: Chain::new(filters),
             target: target(&places, raw),
             timeout: raw.timeout.unwrap_or(config.defaults.timeout),
+            upgrades: raw.upgrades.iter().filter_map(|name| HeaderValue::from_str(name).ok()).collect(),
+            stream_idle_timeout: raw.stream_idle_timeout,
         });
     }
     routes

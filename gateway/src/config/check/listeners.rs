@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::super::fault::Fault;
 use super::super::model::{Listener, ListenerLimits};
 use super::super::path::At;
-use super::super::raw::{Items, RawListener, RawListenerLimits};
+use super::super::raw::{Items, RawListener, RawListenerLimits, RawProxyProtocol};
 use super::{Check, Seen, items};
 
 impl Check<'_> {
@@ -58,8 +58,18 @@ impl Check<'_> {
         let address = address.and_then(|address| self.address(&at.key("address"), address));
         let tls = raw.tls.as_ref().map(|raw| self.listener_tls(&at.key("tls"), raw));
         let trusted_proxies = self.networks(&at.key("trusted_proxies"), raw.trusted_proxies.as_ref());
+        let proxy_protocol = raw.proxy_protocol.as_ref().map(|raw| self.proxy_protocol(&at.key("proxy_protocol"), raw));
         let limits = self.listener_limits(&at.key("limits"), raw.limits.as_ref());
-        Some(Listener { name: name?.clone(), address: address?, tls, trusted_proxies, limits })
+        Some(Listener { name: name?.clone(), address: address?, tls, trusted_proxies, proxy_protocol, limits })
+    }
+
+    fn proxy_protocol(&mut self, at: &At<'_>, raw: &RawProxyProtocol) -> Vec<IpNet> {
+        self.required(at, "from", raw.from.as_ref());
+        if raw.from.as_ref().is_some_and(Vec::is_empty) {
+            let fault = Fault::value(at.key("from"), "nobody is named here, so that no connection would be served");
+            self.fault(fault.help("write the networks of the load balancers, as in `[10.0.0.0/8]`"));
+        }
+        self.networks(&at.key("from"), raw.from.as_ref())
     }
 
     pub(super) fn address(&mut self, at: &At<'_>, text: &str) -> Option<SocketAddr> {

@@ -41,6 +41,9 @@ impl Check<'_> {
         let timeout_at = at.key("timeout");
         let timeout = raw.timeout.map(|span| self.duration(&timeout_at, Some(span), span.0));
         let sticky = raw.sticky.as_deref().and_then(|text| self.sticky(&at.key("sticky"), text, target.as_ref()));
+        let upgrades = self.upgrades(&at.key("upgrades"), raw.upgrades.as_ref());
+        let stream_idle_timeout =
+            self.duration(&at.key("stream_idle_timeout"), raw.stream_idle_timeout, Route::STREAM_IDLE_TIMEOUT);
         let priority = raw.priority.map(|priority| self.priority(&at.key("priority"), priority));
         Some(Route {
             name: name?.clone(),
@@ -51,7 +54,30 @@ impl Check<'_> {
             timeout,
             priority: priority.unwrap_or_default(),
             sticky,
+            upgrades,
+            stream_idle_timeout,
         })
+    }
+
+    /// Names of protocols (RFC 9110 §7.8), which have no case. A version of HTTP is none of them: behind such an upgrade a client could
+    /// say requests that no filter sees.
+    fn upgrades(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Vec<String> {
+        let Some(raw) = raw else { return Route::UPGRADES.map(str::to_owned).to_vec() };
+        let mut upgrades = Vec::new();
+        for (index, name) in items(Some(raw)) {
+            let at = at.item(index);
+            let lower = name.to_ascii_lowercase();
+            let base = lower.split('/').next().unwrap_or_default();
+            if matches!(base, "h2c" | "h2" | "h3" | "http" | "tls") {
+                let fault = Fault::value(at, format!("an upgrade to `{name}` never passes the gateway"));
+                self.fault(fault.help("remove it: clients and upstreams choose their version of HTTP without it"));
+            } else if lower.split('/').any(|part| http::Method::from_bytes(part.as_bytes()).is_err()) {
+                let fault = Fault::value(at, format!("`{name}` is not the name of a protocol"));
+                self.fault(fault.help("write it as in `websocket`"));
+            }
+            upgrades.push(lower);
+        }
+        upgrades
     }
 
     fn sticky(&mut self, at: &At<'_>, text: &str, target: Option<&Target>) -> Option<RequestKey> {

@@ -15,6 +15,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Peers whose forwarding headers are believed. An address alone is a network of one.
     pub trusted_proxies: Vec<IpNet>,
+    /// Key `proxy_protocol.from`: peers that say who their client is; nobody else may connect then.
+    pub proxy_protocol: Option<Vec<IpNet>>,
     pub limits: ListenerLimits,
 }
 

@@ -61,6 +61,16 @@ pub struct Route {
     pub priority: i32,
     /// What keeps a client on one of several upstreams; `None` gives each request its turn.
     pub sticky: Option<RequestKey>,
+    /// Protocols that a client may turn its connection into, in lower case; WebSocket alone.
+    pub upgrades: Vec<String>,
+    /// Time that a long-lived stream may stand still: an upgraded connection, a gRPC call, server-sent events; 1 h.
+    pub stream_idle_timeout: Duration,
+}
+
+impl Route {
+    /// Where the file says nothing.
+    pub const UPGRADES: [&'static str; 1] = ["websocket"];
+    pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 }
 
 /// What becomes of a request once its filters let it pass.

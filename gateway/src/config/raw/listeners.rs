@@ -19,7 +19,18 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) tls: Option<RawListenerTls>,
     /// Networks (`10.0.0.0/8`) and addresses whose forwarding headers are believed. Default: none.
     pub(in crate::config) trusted_proxies: Option<Items<String>>,
+    /// Load balancers that tell their client by the PROXY protocol. Default: none do.
+    pub(in crate::config) proxy_protocol: Option<RawProxyProtocol>,
     pub(in crate::config) limits: Option<RawListenerLimits>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ProxyProtocol")]
+pub(in crate::config) struct RawProxyProtocol {
+    /// Networks and addresses of the load balancers. Each of their connections begins with a header; connections of others are closed.
+    #[schemars(required)]
+    pub(in crate::config) from: Option<Items<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -24,7 +24,7 @@ pub(super) use self::balancing::RawAffinity;
 pub(super) use self::control::{RawAdmin, RawAdminToken, RawProbes};
 pub(super) use self::discovery::RawDiscovery;
 pub(super) use self::health::{RawHealthCheck, RawOutlierEjection};
-pub(super) use self::listeners::{RawListener, RawListenerLimits};
+pub(super) use self::listeners::{RawListener, RawListenerLimits, RawProxyProtocol};
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
 pub(super) use self::resources::{RawKeySet, RawLimiter, RawSecret, RawStore, RawTable};
 pub(super) use self::routes::{RawDefaults, RawFilterUse, RawMatch, RawPathMatch, RawRespond, RawRoute};

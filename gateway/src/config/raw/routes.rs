@@ -58,6 +58,11 @@ pub(in crate::config) struct RawRoute {
     /// What keeps a client on one of several upstreams: `header:NAME`, `cookie:NAME`, `query:NAME`, `client-ip` or `path`.
     /// Default: nothing.
     pub(in crate::config) sticky: Option<String>,
+    /// Protocols that a client may turn its connection into (`Upgrade`, or an extended CONNECT over HTTP/2); `[]` for none.
+    /// Default: [websocket].
+    pub(in crate::config) upgrades: Option<Items<String>>,
+    /// Time that a long-lived stream may stand still: an upgraded connection, a gRPC call, server-sent events. Default: 1h.
+    pub(in crate::config) stream_idle_timeout: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

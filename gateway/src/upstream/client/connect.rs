@@ -15,6 +15,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::super::load::Slot;
 use super::super::transport::{HTTP2, Tls};
@@ -39,6 +40,10 @@ impl TlsClient {
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Some(Self { connector: TlsConnector::from(Arc::new(config)), name })
     }
+
+    pub(super) async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), stream).await
+    }
 }
 
 /// Makes a connection, which occupies its slot until it is closed.
@@ -49,15 +54,14 @@ pub(super) async fn connect(
     slot: Slot,
 ) -> Result<Kept, SendError> {
     let made = async {
-        let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
-        stream.set_nodelay(true)?;
+        let stream = tcp(endpoint).await?;
         let Some(tls) = tls else {
             return match transport.protocol {
                 Protocol::Http2 => http2(stream, transport, slot).await,
                 Protocol::Http1 | Protocol::Auto => http1(stream, slot).await,
             };
         };
-        let stream = tls.connector.connect(tls.name.clone(), stream).await?;
+        let stream = tls.handshake(stream).await?;
         let chose_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         match (transport.protocol, chose_http2) {
             (_, true) => http2(stream, transport, slot).await,
@@ -67,6 +71,12 @@ pub(super) async fn connect(
     };
     let limit = transport.timeouts.connect;
     tokio::time::timeout(limit, made).await.map_err(|_| SendError::ConnectTimeout(limit))?
+}
+
+pub(super) async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 async fn http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, slot: Slot) -> Result<Kept, SendError> {
@@ -80,7 +90,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, slot: Slo
         let _slot = slot;
         drop(connection.await);
     });
-    Ok(Kept::Http1(Http1 { sender, task: task.abort_handle() }))
+    Ok(Kept::Http1(Http1 { sender, task: task.abort_handle(), slot: None }))
 }
 
 async fn http2<S: AsyncRead + AsyncWrite + Unpin + 'static>(

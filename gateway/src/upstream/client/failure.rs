@@ -29,6 +29,8 @@ pub enum SendError {
     Tls(Box<rustls::Error>),
     #[error("it does not speak HTTP/2")]
     NotHttp2,
+    #[error("its protocol is `http2`, and an upgrade takes HTTP/1.1")]
+    NoUpgrade,
     #[error("the connection failed: {error}")]
     Connection { error: hyper::Error, loss: Loss },
     #[error("the request's body failed: {0}")]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::{http1, http2};
 use tokio::task::AbortHandle;
 
+use super::super::load::Slot;
 use super::outgoing::Outgoing;
 
 /// A connection to send a request on.
@@ -20,6 +21,8 @@ pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<Outgoing>,
     /// Ends the connection at once.
     pub(super) task: AbortHandle,
+    /// Of a connection that an upgrade was asked for on: what it becomes outlives its task.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Requests share it.

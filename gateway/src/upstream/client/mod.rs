@@ -4,6 +4,7 @@
 //! outgoing   a request in the form of its protocol; knows when its body has left
 //! kept       connections that wait for requests, or share them
 //! connect    TCP, TLS, protocol
+//! upgrade    a connection for one request that may turn it into something else
 //! failure    why there is no response
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod outgoing;
 mod kept;
 mod connect;
+mod upgrade;
 mod failure;
 
 pub use failure::{Failed, Loss, SendError};
@@ -43,8 +45,10 @@ pub struct Client {
     endpoint: Arc<Endpoint>,
     transport: Arc<Transport>,
     store: Store,
-    /// Made for the first connection; `None` inside when there is no TLS.
+    /// Made for the first connection; `None` inside when the endpoint's host is nothing that a certificate could be for.
     tls: OnceCell<Option<TlsClient>>,
+    /// The same, for HTTP/1.1 where the endpoint would choose HTTP/2.
+    tls_http1: OnceCell<Option<TlsClient>>,
     /// Whether the last connection spoke HTTP/2; `None` before the first.
     spoke_http2: Cell<Option<bool>>,
     is_connecting: Cell<bool>,
@@ -63,6 +67,15 @@ pub enum On {
     Any,
     /// A new one, where one may be made: for a second try after a kept one turned out to be dead.
     New,
+    /// A new one over HTTP/1.1, for this request alone: it may become something else.
+    Upgrade,
+}
+
+impl On {
+    /// The same for a second try.
+    pub fn anew(self) -> Self {
+        if self == Self::Upgrade { self } else { Self::New }
+    }
 }
 
 /// A response's head, and what gives the connection back once the body has passed.
@@ -78,6 +91,7 @@ impl Client {
             transport,
             store: Store::default(),
             tls: OnceCell::new(),
+            tls_http1: OnceCell::new(),
             spoke_http2: Cell::new(None),
             is_connecting: Cell::new(false),
             waiting: Cell::new(0),
@@ -102,7 +116,7 @@ impl Client {
     pub async fn send<T: 'static>(self: &Rc<Self>, request: Request<Body>, on: On, ticket: T) -> Result<Sent, Failed> {
         let (mut request, mut ticket) = (request.map(Outgoing::new), ticket);
         loop {
-            let at_hand = if on == On::New { None } else { self.store.take(self.transport.limits.streams) };
+            let at_hand = if on == On::Any { self.store.take(self.transport.limits.streams) } else { None };
             let (kept, was_kept) = match at_hand {
                 Some(kept) => (kept, true),
                 // Boxed: it is rare, and would take room in the future of every request.
@@ -169,7 +183,15 @@ impl Client {
             let take = || self.store.take(limits.streams).map(Found::Kept);
             // HTTP/2 connections are made one by one: the next may have room for all who wait.
             let open = || if self.is_connecting.get() { None } else { load.open(limits).map(Found::Slot) };
-            let found = if on == On::New { open().or_else(take) } else { take().or_else(open) };
+            let found = match on {
+                On::Any => take().or_else(open),
+                On::New => open().or_else(take),
+                On::Upgrade => load.open(limits).map(Found::Slot),
+            };
+            if on == On::Upgrade && found.is_none() {
+                // One that waits is of no use to it, but has the place that it needs.
+                self.store.retire(Duration::ZERO, Instant::now());
+            }
             if was_woken && found.is_some() {
                 // One piece of news was of no use here, but may be to the next who waits.
                 load.closed.notify_one();
@@ -177,7 +199,7 @@ impl Client {
             }
             match found {
                 Some(Found::Kept(kept)) => return Ok((kept, true)),
-                Some(Found::Slot(slot)) => return self.connect(slot).await.map(|made| (made, false)),
+                Some(Found::Slot(slot)) => return self.connect(slot, on).await.map(|made| (made, false)),
                 None => {}
             }
             let _starving = (!self.is_connecting.get()).then(|| load.starve());
@@ -189,20 +211,29 @@ impl Client {
         }
     }
 
-    async fn connect(self: &Rc<Self>, slot: Slot) -> Result<Kept, SendError> {
-        let _connecting = Connecting::begin(self);
-        let Transport { tls, protocol, .. } = &*self.transport;
-        let client =
-            self.tls.get_or_init(|| tls.as_ref().and_then(|tls| TlsClient::new(tls, *protocol, &self.endpoint)));
-        if tls.is_some() && client.is_none() {
-            return Err(SendError::Tls(Box::new(rustls::Error::UnsupportedNameType)));
+    async fn connect(self: &Rc<Self>, slot: Slot, on: On) -> Result<Kept, SendError> {
+        if on == On::Upgrade {
+            return self.connect_for_upgrade(slot).await;
         }
-        let made = connect::connect(&self.endpoint, &self.transport, client.as_ref(), slot).await?;
+        let _connecting = Connecting::begin(self);
+        let client = self.tls_client(&self.tls, self.transport.protocol)?;
+        let made = connect::connect(&self.endpoint, &self.transport, client, slot).await?;
         self.spoke_http2.set(Some(matches!(made, Kept::Http2(_))));
         if let Kept::Http2(http2) = &made {
             self.store.share(http2);
         }
         Ok(made)
+    }
+
+    fn tls_client<'c>(
+        &self,
+        known: &'c OnceCell<Option<TlsClient>>,
+        protocol: Protocol,
+    ) -> Result<Option<&'c TlsClient>, SendError> {
+        let Some(tls) = &self.transport.tls else { return Ok(None) };
+        let client = known.get_or_init(|| TlsClient::new(tls, protocol, &self.endpoint));
+        let unnamed = || SendError::Tls(Box::new(rustls::Error::UnsupportedNameType));
+        client.as_ref().map(Some).ok_or_else(unnamed)
     }
 
     /// Drops connections that waited longer than the idle timeout, as exactly as this is called often.
@@ -226,11 +257,15 @@ impl Client {
         ticket: T,
     ) -> Sent {
         let client: Weak<Self> = Rc::downgrade(self);
+        if http1.slot.is_some() {
+            // The upstream was asked to make something else of it: whether it did or not, nobody else shall use it.
+            return Sent { response, give_back: Box::new(move || drop((ticket, http1))) };
+        }
         let give_back = Box::new(move || {
             drop(ticket);
             if has_ended.is_some_and(|has_ended| !has_ended.get()) {
                 // The client still sends what nobody waits for. It may finish, in a while, so that it reads its answer in peace.
-                let Http1 { sender, task } = http1;
+                let Http1 { sender, task, .. } = http1;
                 drop(sender);
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(LINGER).await;
