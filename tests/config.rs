@@ -164,7 +164,7 @@ fn a_file_that_is_not_there_is_a_fault() {
 fn quick_needs_an_address_and_a_url() {
     let loaded = config::quick("127.0.0.1:0".parse().unwrap(), "http://[::1]:9000").unwrap();
     assert_eq!(loaded.config.upstreams["origin"].endpoints[0].url.to_string(), "http://[::1]:9000");
-    assert_eq!(loaded.config.listeners[0].address, "127.0.0.1:0".parse().unwrap());
+    assert_eq!(loaded.config.listeners[0].address.to_string(), "127.0.0.1:0");
     let faults = config::quick("[::]:80".parse().unwrap(), "${env:HOME}\"\n- x").unwrap_err();
     check("quick.yaml", "stderr", &faults.to_string());
 }

@@ -43,7 +43,7 @@ fn upstream(balance: Balance, count: usize, out_every: Option<usize>) -> Upstrea
         budget: Arc::default(),
         mirrored: Arc::default(),
     };
-    let endpoint = |number: usize| Endpoint { host: format!("10.0.{}.{}", number / 256, number % 256), port: 80 };
+    let endpoint = |number: usize| Endpoint::Tcp { host: format!("10.0.{}.{}", number / 256, number % 256), port: 80 };
     let upstream = blank.with_endpoints((0..count).map(|number| (endpoint(number), 1 + number as u32 % 3)).collect());
     if let Some(every) = out_every {
         (0..count).step_by(every).for_each(|place| upstream.report(place, Outcome::ConnectFailed));

@@ -14,6 +14,7 @@
 //! cli
 //! gateway
 //! server, control, author
+//! sockets
 //! proxy
 //! snapshot
 //! filter
@@ -29,6 +30,8 @@ pub mod gateway;
 pub mod author;
 pub mod control;
 pub mod server;
+
+pub mod sockets;
 
 pub mod proxy;
 pub mod snapshot;

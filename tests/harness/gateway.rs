@@ -40,6 +40,8 @@ pub struct Output {
 /// A running gateway. Dropping it kills the process, and shows its log when the test has failed.
 pub struct Gateway {
     process: Child,
+    /// The process that took the place of the first.
+    heir: Option<Pid>,
     log: Log,
     folder: TempDir,
     binary: Binary,
@@ -128,7 +130,7 @@ impl Binary {
         let mut process = command.spawn().expect("the program starts");
         let mut log = Log::follow(process.stderr.take().expect("stderr is piped"));
         let serves = log.find_from(0, "that it serves", |line| line.message() == "ready").await.is_some();
-        let mut gateway = Gateway { process, log, folder, binary: *self };
+        let mut gateway = Gateway { process, heir: None, log, folder, binary: *self };
         if serves { Ok(gateway) } else { Err(gateway.ended().await) }
     }
 
@@ -281,6 +283,12 @@ impl Gateway {
         self.ended().await
     }
 
+    /// Ask it to end, wait until it has, and give its exit code; its folder stays as it left it for as long as this lives.
+    pub async fn stop_and_keep(&mut self) -> i32 {
+        self.signal(Signal::TERM);
+        self.ended().await.code
+    }
+
     /// Wait until it has ended by itself.
     pub async fn ended(&mut self) -> Output {
         let status = within("the gateway to end", self.process.wait()).await.expect("the gateway is our child");
@@ -297,7 +305,46 @@ impl Gateway {
         kib * 1024
     }
 
+    /// Tell it to upgrade, and wait until another process serves: from here on that one is meant. Gives its number.
+    ///
+    /// # Panics
+    /// When the upgrade fails.
+    pub async fn upgrade(&mut self) -> u32 {
+        let before = self.log.len();
+        self.signal(Signal::USR2);
+        let line = self.upgraded_from(before).await;
+        assert_eq!(line.message(), "handed on", "{}", line.text);
+        self.heir.expect("it was handed on").as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Wait for the end of an upgrade that was asked for after `before` lines of the log.
+    pub async fn upgraded_from(&mut self, before: usize) -> Line {
+        let over = |line: &Line| matches!(line.message(), "handed on" | "upgrade failed");
+        let line = self.log.wait_from(before, "that the upgrade is over", over).await;
+        if line.message() == "handed on" {
+            let pid = line.number("pid").and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+            self.heir = Some(pid.expect("the log tells the number of the new process"));
+        }
+        line
+    }
+
+    /// Wait until the process that was started first has ended; gives its exit code.
+    pub async fn first_ended(&mut self) -> i32 {
+        let status = within("the first process to end", self.process.wait()).await.expect("the gateway is our child");
+        status.code().unwrap_or(-1)
+    }
+
+    /// Ask the process that took the place of the first to end, and wait until it has.
+    pub async fn stop_heir(mut self) {
+        self.signal(Signal::TERM);
+        self.log.ended().await;
+        self.heir = None;
+    }
+
     fn pid(&self) -> Pid {
+        if let Some(heir) = self.heir {
+            return heir;
+        }
         let id = self.process.id().expect("the gateway runs");
         Pid::from_raw(id.cast_signed()).expect("no process has the number 0")
     }
@@ -322,6 +369,10 @@ pub(crate) fn served(start: Result<Gateway, Output>) -> Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        if let Some(heir) = self.heir {
+            // Nobody's child by now, and maybe gone.
+            let _ = kill_process(heir, Signal::KILL);
+        }
         if std::thread::panicking() {
             #[allow(clippy::print_stderr, reason = "a failed test shows the gateway's log beside its own words")]
             {

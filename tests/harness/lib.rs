@@ -39,12 +39,14 @@ mod handmade;
 mod nginx;
 mod redis;
 mod relay;
+mod bridge;
 mod etcd;
 mod dns;
 
 pub use admin::{Admin, Events};
 pub use author::Workplace;
 pub use authority::{Authority, Issued, Wanted};
+pub use bridge::Bridge;
 pub use client::{Client, Response};
 pub use config::{Config, yaml};
 pub use dns::{Dns, Record};

@@ -10,8 +10,9 @@ use crate::author::{BuildError, Built, Workshop};
 use crate::config::model::{PluginSource, Reload};
 use crate::config::{self, At, Fault, Faults, Loaded};
 use crate::gateway;
+use crate::sockets::Inheritance;
 
-pub(super) fn dev(config: PathBuf, format: Format) -> ExitCode {
+pub(super) fn dev(config: PathBuf, inheritance: Inheritance, format: Format) -> ExitCode {
     let workshop = Arc::new(Workshop::default());
     let reader = workshop.clone();
     let source = gateway::Source {
@@ -23,7 +24,7 @@ pub(super) fn dev(config: PathBuf, format: Format) -> ExitCode {
             tracing::error!(%error, "files cannot be watched: nothing is built again");
         }
     });
-    run::run(source, format)
+    run::run(source, inheritance, format)
 }
 
 /// The configuration with each `cargo:DIR` built, and its component in its place.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{EXIT_FAILURE, EXIT_PLUGIN, Format, complain, load, print, program, refuse};
+use super::{EXIT_FAILURE, EXIT_PLUGIN, Format, compiler, complain, load, print, refuse};
 use crate::config::model::{self as config, PluginSource};
 use crate::gateway::{GatewayError, plugin_runtime};
 use crate::plugin::{Capability, Delivery, Inspection, LoadError, Proof, Source, builtin};
@@ -78,7 +78,7 @@ pub(super) fn look(source: Source, terms: Terms) -> Result<Result<Report, LoadEr
     let folder = tempfile::tempdir().map_err(GatewayError::Worker)?;
     let limits = config::Runtime { slots: 1, ..terms.runtime };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
-    let runtime = plugin_runtime(&limits, folder.path(), program()?)?;
+    let runtime = plugin_runtime(&limits, folder.path(), compiler())?;
     Ok(tokio.block_on(async {
         let delivery = runtime.fetch_unproved(&source, &Proof::default(), limits.component.0).await?;
         let inspection = runtime.inspect(&delivery).await?;

@@ -1,6 +1,7 @@
 //! Command line: flags in, a command run, an exit code out.
 
 mod run;
+mod upgrade;
 mod dev;
 mod validate;
 
@@ -26,6 +27,7 @@ use crate::control::AdminError;
 use crate::filter::native;
 use crate::gateway::GatewayError;
 use crate::plugin::{CHILD_COMMAND, compile_child};
+use crate::sockets::Inheritance;
 use crate::telemetry::{self, LogFormat};
 
 /// An API gateway that people extend with WebAssembly components.
@@ -90,6 +92,8 @@ enum Command {
     Reload(remote::Reach),
     /// Let a running gateway finish what it has begun, and end.
     Drain(remote::Reach),
+    /// Let a running gateway start this program anew on its sockets, and end when the new process serves.
+    Upgrade(remote::Reach),
     /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
     #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent { limits: Vec<String> },
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Status(reach) => operate::status(&reach, format),
         Command::Reload(reach) => operate::reload(&reach, format),
         Command::Drain(reach) => operate::drain(&reach, format),
+        Command::Upgrade(reach) => upgrade::upgrade(&reach, format),
         Command::CompileComponent { limits } => compile_child(&limits),
         Command::Schema => {
             let mut schema = config::schema();
@@ -123,6 +128,8 @@ pub fn main() -> ExitCode {
         }
         Command::Validate { config } => validate::validate(&config, format),
         Command::Run { config, listen, to } => {
+            // Before there are threads.
+            let inheritance = Inheritance::from_env();
             telemetry::init(&arguments.log, format.into());
             let source = match (config, to) {
                 (_, Some(to)) => run::Source::Quick { listen, to },
@@ -130,13 +137,14 @@ pub fn main() -> ExitCode {
                 // clap asks for one of the two.
                 (None, None) => return ExitCode::from(EXIT_USAGE),
             };
-            run::run(source.reader(), format)
+            run::run(source.reader(), inheritance, format)
         }
         Command::Dev { config } => {
+            let inheritance = Inheritance::from_env();
             // Who writes a plugin wants to read all that it says.
             let log = if arguments.log == DEFAULT_LOG { DEV_LOG } else { &arguments.log };
             telemetry::init(log, format.into());
-            dev::dev(config, format)
+            dev::dev(config, inheritance, format)
         }
     }
 }
@@ -157,9 +165,12 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
         GatewayError::Warm(_) => (EXIT_PLUGIN, None),
         GatewayError::Bind(_) | GatewayError::Admin(AdminError::Bind(_)) => (EXIT_BIND, None),
-        GatewayError::StateDir(_) | GatewayError::Engine(_) | GatewayError::Admin(_) | GatewayError::Worker(_) => {
-            (EXIT_FAILURE, None)
-        }
+        GatewayError::StateDir(_)
+        | GatewayError::Engine(_)
+        | GatewayError::Admin(_)
+        | GatewayError::Worker(_)
+        | GatewayError::PidFile { .. }
+        | GatewayError::Draining => (EXIT_FAILURE, None),
     };
     match (format, faults) {
         (Format::Json, Some(faults)) => complain(&faults.to_json().to_string()),
@@ -174,9 +185,10 @@ fn load(path: &std::path::Path) -> Result<Loaded, GatewayError> {
     config::load(path).map_err(GatewayError::Config)
 }
 
-/// The binary itself: it compiles components as a child.
-fn program() -> Result<PathBuf, GatewayError> {
-    std::env::current_exe().map_err(|error| GatewayError::Engine(format!("cannot find this program: {error}")))
+/// The binary itself: it compiles components as a child. By this name the kernel knows it even where its file was replaced since, and
+/// what another binary compiled would not fit.
+fn compiler() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
 }
 
 fn color() -> bool {

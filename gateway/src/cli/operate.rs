@@ -132,21 +132,21 @@ async fn ended(remote: &Remote, name: &str, sha256: &str) -> Result<Value, Comma
 }
 
 /// What a command came to.
-struct Outcome {
+pub(super) struct Outcome {
     code: u8,
     answer: Value,
     words: fn(&Value) -> String,
 }
 
 impl Outcome {
-    fn done(answer: Value, words: fn(&Value) -> String) -> Self {
+    pub(super) fn done(answer: Value, words: fn(&Value) -> String) -> Self {
         Self { code: 0, answer, words }
     }
 }
 
 /// Why a command did nothing.
 #[derive(Debug, thiserror::Error)]
-enum CommandError {
+pub(super) enum CommandError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
     #[error("cannot read {path}: {error}")]
@@ -156,7 +156,11 @@ enum CommandError {
 }
 
 /// Finds the gateway, asks it, and tells what came of it.
-fn ask(reach: &Reach, format: Format, command: impl AsyncFnOnce(Remote) -> Result<Outcome, CommandError>) -> ExitCode {
+pub(super) fn ask(
+    reach: &Reach,
+    format: Format,
+    command: impl AsyncFnOnce(Remote) -> Result<Outcome, CommandError>,
+) -> ExitCode {
     let remote = match reach.remote() {
         Ok(remote) => remote,
         Err(RemoteError::Config(error)) => return refuse(&error, format),
@@ -166,7 +170,12 @@ fn ask(reach: &Reach, format: Format, command: impl AsyncFnOnce(Remote) -> Resul
         Ok(runtime) => runtime,
         Err(error) => return refuse(&crate::gateway::GatewayError::Worker(error), format),
     };
-    match runtime.block_on(command(remote)) {
+    tell(runtime.block_on(command(remote)), format)
+}
+
+/// Tells what came of a command.
+pub(super) fn tell(outcome: Result<Outcome, CommandError>, format: Format) -> ExitCode {
+    match outcome {
         Ok(Outcome { code, answer, words }) => {
             match format {
                 Format::Text => print(&words(&answer)),

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::load;
-use crate::config::model::AdminAddress;
+use crate::config::model::ListenAddress;
 use crate::control::{LocalToken, LocalTokenError, StateDir, StateDirError};
 use crate::gateway::GatewayError;
 
@@ -70,11 +70,18 @@ pub(super) enum RemoteError {
     Unreachable { address: String, error: String },
     #[error("the answer of {address} cannot be understood: {error}\nhelp: is it Witgate's admin server?")]
     Answer { address: String, error: String },
+    #[error("{file}: {why}\nhelp: is the gateway running, with this `pid_file`?")]
+    Process { file: PathBuf, why: String },
     #[error("{detail}{}", help(*status, token_from))]
     Refused { status: StatusCode, detail: String, token_from: String },
 }
 
 impl Reach {
+    /// The configuration, where nothing but that tells which gateway is meant.
+    pub(super) fn config_alone(&self) -> Option<&Path> {
+        self.config.as_deref().filter(|_| self.admin.is_none())
+    }
+
     /// Finds out where the gateway is.
     pub(super) fn remote(&self) -> Result<Remote, RemoteError> {
         let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
@@ -130,11 +137,11 @@ impl Address {
     }
 
     /// Where this machine reaches a server that listens there; `None` while its port is unknown.
-    fn of(configured: &AdminAddress) -> Option<Self> {
+    fn of(configured: &ListenAddress) -> Option<Self> {
         match configured {
-            AdminAddress::Unix(path) => Some(Self::Unix(path.clone())),
-            AdminAddress::Tcp(address) if address.port() == 0 => None,
-            AdminAddress::Tcp(address) => {
+            ListenAddress::Unix(path) => Some(Self::Unix(path.clone())),
+            ListenAddress::Tcp(address) if address.port() == 0 => None,
+            ListenAddress::Tcp(address) => {
                 let ip = match address.ip() {
                     IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
                     IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -274,7 +281,8 @@ mod tests {
 
     #[test]
     fn a_server_on_every_address_is_reached_on_loopback() {
-        let of = |text: &str| Address::of(&AdminAddress::Tcp(text.parse().unwrap())).map(|address| address.to_string());
+        let of =
+            |text: &str| Address::of(&ListenAddress::Tcp(text.parse().unwrap())).map(|address| address.to_string());
         assert_eq!(of("0.0.0.0:9901").as_deref(), Some("127.0.0.1:9901"));
         assert_eq!(of("[::]:9901").as_deref(), Some("[::1]:9901"));
         assert_eq!(of("192.0.2.1:9901").as_deref(), Some("192.0.2.1:9901"));

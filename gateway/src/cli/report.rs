@@ -39,6 +39,12 @@ pub(super) fn reload(report: &Value) -> String {
     format!("reloaded: generation {}", report["generation"])
 }
 
+pub(super) fn upgrade(report: &Value) -> String {
+    let (pid, program) = (&report["pid"], text(&report["program"]));
+    let took_ms = report["took_ms"].as_f64().unwrap_or_default();
+    format!("upgraded: process {pid} serves ({program}), {took_ms:.0} ms")
+}
+
 /// The whole gateway: two lines about it, and one for each plugin.
 pub(super) fn status(status: &Value) -> String {
     let ready = if status["ready"] == true { "ready" } else { "not ready" };

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tempfile::TempDir;
 use tokio::runtime::LocalRuntime;
 
-use super::{load, program};
+use super::{compiler, load};
 use crate::config::model as config;
 use crate::config::{self as configuration, Loaded};
 use crate::filter::{Chain, Connection, Exchange};
@@ -124,7 +124,7 @@ impl Stage {
             .enable_all()
             .build_local(Default::default())
             .map_err(GatewayError::Worker)?;
-        let runtime = plugin_runtime(&config.runtime, folder.path(), program()?)?;
+        let runtime = plugin_runtime(&config.runtime, folder.path(), compiler())?;
         let built = tokio.block_on(snapshot::build(&config, &Choices::new(), None, &runtime));
         let snapshot = built.map_err(|error| match error {
             BuildError::Config(faults) => GatewayError::Config(document.faults(faults)),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Format, load, print, program, refuse};
+use super::{Format, compiler, load, print, refuse};
 use crate::config::model::Config;
 use crate::gateway::{Gateway, GatewayError};
 
@@ -27,6 +27,6 @@ pub(super) fn validate(path: &Path, format: Format) -> ExitCode {
 fn check(path: &Path) -> Result<Config, GatewayError> {
     let loaded = load(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
-    runtime.block_on(Gateway::check(&loaded, program()?))?;
+    runtime.block_on(Gateway::check(&loaded, compiler()))?;
     Ok(loaded.config)
 }

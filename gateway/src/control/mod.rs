@@ -5,6 +5,7 @@ mod admin;
 mod judge;
 mod overrides;
 mod signals;
+mod systemd;
 mod local_token;
 mod state_dir;
 
@@ -13,8 +14,9 @@ pub use judge::{Evidence, Judgement, Rules, judge};
 pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{
     Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
-    SwapSource,
+    SwapSource, UpgradeReport,
 };
 pub use overrides::{Decision, Override, Overrides, TrialOverride, trial_mode};
 pub use signals::{Signal, Signals};
 pub use state_dir::{StateDir, StateDirError};
+pub use systemd::{News, tell, watchdog_interval};

@@ -39,6 +39,9 @@ pub trait Operator: Send + Sync + 'static {
     /// Stops accepting and ends the process when nothing is in flight any more.
     fn drain(&self, actor: String);
 
+    /// Starts the program anew on this gateway's sockets; when it serves, this gateway drains and ends.
+    fn upgrade(&self, actor: String) -> Answer<'_, UpgradeReport>;
+
     /// All metrics in Prometheus's text format (version 0.0.4).
     fn metrics(&self) -> String;
 
@@ -101,6 +104,15 @@ pub struct SwapReport {
     pub took_ms: f64,
 }
 
+/// Another process that serves in this one's place.
+#[derive(Debug, Clone, Serialize)]
+pub struct UpgradeReport {
+    pub pid: u32,
+    /// What was started.
+    pub program: String,
+    pub took_ms: f64,
+}
+
 /// Why an operation was not carried out. Nothing has changed then.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OperationError {
@@ -127,6 +139,8 @@ pub enum OperationError {
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub version: &'static str,
+    /// Of the process.
+    pub pid: u32,
     pub generation: u64,
     pub ready: bool,
     /// In seconds, with fractions.

@@ -11,6 +11,8 @@ pub enum Signal {
     Reload,
     /// TERM or INT: end what is in flight, then exit.
     Drain,
+    /// USR2: start the program anew on the same sockets, then drain.
+    Upgrade,
 }
 
 /// The signals of this process.
@@ -18,6 +20,7 @@ pub struct Signals {
     hangup: unix::Signal,
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    user2: unix::Signal,
 }
 
 impl Signals {
@@ -30,6 +33,7 @@ impl Signals {
             hangup: unix::signal(SignalKind::hangup())?,
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
+            user2: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -39,6 +43,7 @@ impl Signals {
             _ = self.hangup.recv() => Signal::Reload,
             _ = self.terminate.recv() => Signal::Drain,
             _ = self.interrupt.recv() => Signal::Drain,
+            _ = self.user2.recv() => Signal::Upgrade,
         }
     }
 }

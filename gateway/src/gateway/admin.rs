@@ -1,42 +1,69 @@
 //! The admin server and the probes: which there are, and who may use them, as the configuration says.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 
 use super::{Gateway, GatewayError, Shared};
-use crate::config::model::{Admin, AdminAddress, Overrides, Role};
+use crate::config::model::{Admin, ListenAddress, Overrides, Role};
 use crate::control::{
     Access, AdminError, AdminLimits, AdminServer, AdminToken, LOCAL_TOKEN, LocalToken, OperationError, Operator,
     ProbesServer, StateDir,
 };
 use crate::snapshot::Resources;
+use crate::sockets::{self, Bound, Inheritance, Passing};
 
 /// The servers of the control plane that run.
 #[derive(Default)]
 pub(super) struct Servers {
-    admin: Option<(AdminAddress, AdminServer)>,
-    probes: Option<(std::net::SocketAddr, ProbesServer)>,
+    admin: Option<(ListenAddress, AdminServer)>,
+    probes: Option<(ListenAddress, ProbesServer)>,
+    /// Those that only finish what they were asked.
+    retired: Vec<JoinHandle<()>>,
 }
 
 impl Servers {
     fn retire_admin(&mut self) {
-        if let Some((_, server)) = self.admin.take() {
-            server.retire();
-        }
+        self.retired.extend(self.admin.take().map(|(_, server)| server.retire()));
     }
 
     fn retire_probes(&mut self) {
-        if let Some((_, server)) = self.probes.take() {
-            server.retire();
+        self.retired.extend(self.probes.take().map(|(_, server)| server.retire()));
+    }
+
+    /// Adds their sockets to what a new process gets.
+    pub(super) fn pass(&self, passing: &mut Passing) -> std::io::Result<()> {
+        if let Some((_, server)) = &self.admin {
+            passing.add(sockets::ADMIN, server.bound())?;
         }
+        self.probes.as_ref().map_or(Ok(()), |(_, server)| passing.add(sockets::PROBES, server.bound()))
+    }
+
+    /// Socket files stay when the servers go: another process has them.
+    pub(super) fn leave_files(&self) {
+        self.bound().for_each(Bound::leave_file);
+    }
+
+    /// Socket files go with the servers.
+    pub(super) fn own_files(&self) {
+        self.bound().for_each(Bound::own_file);
+    }
+
+    fn bound(&self) -> impl Iterator<Item = &Bound> {
+        let (admin, probes) = (self.admin.as_ref(), self.probes.as_ref());
+        let admin = admin.map(|(_, server)| server.bound());
+        admin.into_iter().chain(probes.map(|(_, server)| server.bound()))
     }
 }
 
 impl Gateway {
-    /// Starts, stops and changes the servers as the configuration says now.
+    /// Starts, stops and changes the servers as the configuration says now, on sockets that came with the process where they fit.
     ///
     /// # Errors
     /// [`GatewayError::Admin`]; what ran before runs on.
-    pub(super) async fn serve_operators(&self) -> Result<(), GatewayError> {
+    pub(super) async fn serve_operators(&self, inheritance: &mut Inheritance) -> Result<(), GatewayError> {
         let mut servers = self.0.servers.lock().await;
         let (config, resources) = {
             let running = self.0.running.lock().await;
@@ -53,23 +80,39 @@ impl Gateway {
                     }
                     _ => {
                         let limits = AdminLimits::new(config.runtime.component.in_memory());
-                        let server = AdminServer::start(&admin.address, &access, limits, operator.clone()).await?;
+                        let claimed = inheritance.claim(sockets::ADMIN, &admin.address);
+                        let server = AdminServer::start(&admin.address, claimed, &access, limits, operator.clone())?;
                         servers.retire_admin();
                         servers.admin = Some((admin.address.clone(), server));
                     }
                 }
             }
         }
-        match (config.probes, &servers.probes) {
+        match (&config.probes, &servers.probes) {
             (None, _) => servers.retire_probes(),
-            (Some(wanted), Some((address, _))) if *address == wanted => {}
+            (Some(wanted), Some((address, _))) if address == wanted => {}
             (Some(wanted), _) => {
-                let server = ProbesServer::start(wanted, operator).await.map_err(AdminError::from)?;
+                let claimed = inheritance.claim(sockets::PROBES, wanted);
+                let server = ProbesServer::start(wanted, claimed, operator).map_err(AdminError::from)?;
                 servers.retire_probes();
-                servers.probes = Some((wanted, server));
+                servers.probes = Some((wanted.clone(), server));
             }
         }
         Ok(())
+    }
+
+    /// Nobody new is let in, and whoever has asked is answered.
+    pub(super) async fn close_operators(&self) {
+        let mut servers = self.0.servers.lock().await;
+        servers.retire_admin();
+        servers.retire_probes();
+    }
+
+    /// The same, and waits for the answers, a while at most: a stream of events has no end of its own.
+    pub(super) async fn retire_operators(&self) {
+        self.close_operators().await;
+        let retired = std::mem::take(&mut self.0.servers.lock().await.retired);
+        let _ = tokio::time::timeout(LAST_ANSWERS_MAX, join_all(retired)).await;
     }
 }
 
@@ -101,3 +144,6 @@ fn access(shared: &Shared, admin: &Admin, resources: &Resources) -> Result<Acces
     }
     Ok(Access { tokens, allowed_hosts: admin.allowed_hosts.clone() })
 }
+
+/// How long the last answers of these servers may take at the end of the process.
+const LAST_ANSWERS_MAX: Duration = Duration::from_secs(1);

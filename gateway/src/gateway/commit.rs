@@ -28,7 +28,8 @@ impl Shared {
         overrides: Overrides,
     ) -> Result<Arc<Snapshot>, GatewayError> {
         let before = self.current.load_full();
-        if let Err(error) = self.warm(&before, &snapshot).await {
+        let known: Vec<&Arc<Release>> = before.plugins.iter().flat_map(Plugin::releases).collect();
+        if let Err(error) = self.warm(&known, &snapshot).await {
             self.workers.iter().for_each(|worker| worker.order(Order::ForgetWarm));
             return Err(error);
         }
@@ -55,8 +56,7 @@ impl Shared {
     }
 
     /// Has every worker make an instance of each release that it does not know.
-    async fn warm(&self, before: &Snapshot, snapshot: &Snapshot) -> Result<(), GatewayError> {
-        let known: Vec<&Arc<Release>> = before.plugins.iter().flat_map(Plugin::releases).collect();
+    pub(super) async fn warm(&self, known: &[&Arc<Release>], snapshot: &Snapshot) -> Result<(), GatewayError> {
         let is_known =
             |release: &Release| known.iter().any(|known| Arc::ptr_eq(&known.declaration, &release.declaration));
         for plugin in &snapshot.plugins {
@@ -131,6 +131,7 @@ impl Shared {
         told.overrides = running.overrides.clone();
         told.previous = running.previous.clone();
         told.trials = running.trials.clone();
+        told.drain = running.config.drain;
         let plugins = running.config.plugins.iter();
         told.sources = plugins.map(|(name, plugin)| (name.clone(), plugin.source.to_string())).collect();
     }

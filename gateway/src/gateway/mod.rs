@@ -1,7 +1,11 @@
 //! Assembly: a running gateway, and how it changes. The only room that knows every other.
 //!
 //! ```text
-//! mod           start, reload, drain
+//! mod           start, reload
+//! listeners     what is listened on
+//! drain         the end
+//! upgrade       another process takes this one's place
+//! pid_file      which process serves
 //! admin         the servers that operators use
 //! certificates  that are renewed when their files change
 //! commit        a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
@@ -13,6 +17,10 @@
 //! operator      all of it, as the admin API asks for it
 //! ```
 
+mod listeners;
+mod drain;
+mod upgrade;
+mod pid_file;
 mod admin;
 mod certificates;
 mod commit;
@@ -24,10 +32,9 @@ mod watch;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -38,11 +45,18 @@ use crate::config::{Document, Faults, Loaded};
 use crate::control::{AdminError, Event, Overrides, StateDir, StateDirError};
 use crate::outbound::Trust;
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
-use crate::server::{self, BindError, Order, Permits, Sockets, WorkerHandle};
-use crate::snapshot::{self, BuildError, Choices, Listener, Snapshot};
+use crate::server::{self, WorkerHandle};
+use crate::snapshot::{self, BuildError, Choices, Snapshot};
+use crate::sockets::Inheritance;
 use crate::telemetry::Metrics;
+use listeners::Listeners;
+use pid_file::PidFile;
 use trials::Trials;
 use upstreams::first_answers;
+
+pub use drain::Ending;
+pub use listeners::BindError;
+pub use upgrade::{Program, UpgradeError};
 
 /// A gateway that serves. Every clone is the same one.
 #[derive(Clone)]
@@ -65,7 +79,14 @@ struct Shared {
     events: broadcast::Sender<Event>,
     started: Instant,
     is_draining: AtomicBool,
-    drain_wanted: Notify,
+    /// The process that serves in this one's place; 0 while this one serves.
+    successor: AtomicU32,
+    ending: Notify,
+    /// Held while another process is to take this one's place.
+    upgrading: tokio::sync::Mutex<()>,
+    /// What would be started for that.
+    program: Program,
+    pid_file: OnceLock<PidFile>,
     metrics: Metrics,
     servers: tokio::sync::Mutex<admin::Servers>,
 }
@@ -81,8 +102,7 @@ pub struct Source {
 /// What the next change is made from.
 struct Running {
     config: Config,
-    /// What is bound, by the listeners' names: the addresses as configured, where a port may be 0.
-    listening: BTreeMap<Arc<str>, SocketAddr>,
+    listeners: Listeners,
     overrides: Overrides,
     /// The version that served before, of plugins that were swapped: kept ready to go back to.
     previous: BTreeMap<String, Arc<Version>>,
@@ -99,6 +119,7 @@ struct Told {
     /// By plugin: its source, as the configuration writes it.
     sources: BTreeMap<String, String>,
     last_reload_error: Option<String>,
+    drain: config::Drain,
     /// Of upstreams whose source last gave no good answer.
     discovery_errors: BTreeMap<String, String>,
 }
@@ -120,27 +141,36 @@ pub enum GatewayError {
     Worker(std::io::Error),
     #[error(transparent)]
     Admin(#[from] AdminError),
+    #[error("cannot write `pid_file` {path}: {error}")]
+    PidFile { path: PathBuf, error: std::io::Error },
+    #[error("the gateway is draining")]
+    Draining,
     #[error("{0}")]
     Warm(String),
 }
 
 impl Gateway {
-    /// Builds everything, binds everything, and only then serves.
+    /// Builds everything, binds everything, and only then serves. What was inherited is used where it fits.
     ///
-    /// `source` reads the configuration, now and at each reload; `program` is the binary that compiles components when
-    /// called for it: this one.
+    /// `source` reads the configuration, now and at each reload; `compiler` is the binary that compiles components when
+    /// called for it: this one; `program` is what takes its place when it is told to upgrade.
     ///
     /// # Errors
     /// Any [`GatewayError`]; nothing is left behind.
-    pub async fn start(source: Source, program: PathBuf) -> Result<Self, GatewayError> {
+    pub async fn start(
+        source: Source,
+        compiler: PathBuf,
+        program: Program,
+        inheritance: &mut Inheritance,
+    ) -> Result<Self, GatewayError> {
         let loaded = (source.read)().map_err(GatewayError::Config)?;
         let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?.path().to_owned();
-        let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, program)?);
+        let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, compiler)?);
         let overrides = Overrides::load(&state_dir).under(&loaded.config);
         let snapshot = build(&loaded, &overrides.choices(), None, &runtime).await?;
         let snapshot = Arc::new(first_answers(snapshot, runtime.trust()).await);
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
-        let sockets = bind(&snapshot.listeners, workers_wanted)?;
+        let fresh = Listeners::default().bind(&snapshot.listeners, workers_wanted, inheritance)?;
         let current = Arc::new(ArcSwap::from(snapshot.clone()));
         let workers = (0..workers_wanted)
             .map(|number| server::spawn(number, current.clone(), runtime.clone()))
@@ -148,7 +178,7 @@ impl Gateway {
             .map_err(GatewayError::Worker)?;
         let mut running = Running {
             config: loaded.config,
-            listening: BTreeMap::new(),
+            listeners: Listeners::default(),
             overrides,
             previous: BTreeMap::new(),
             trials: Trials::default(),
@@ -166,27 +196,54 @@ impl Gateway {
             events: broadcast::channel(EVENTS_KEPT).0,
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
-            drain_wanted: Notify::new(),
+            successor: AtomicU32::new(0),
+            ending: Notify::new(),
+            upgrading: tokio::sync::Mutex::default(),
+            program,
+            pid_file: OnceLock::new(),
             metrics: Metrics::new(),
             servers: tokio::sync::Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             running: tokio::sync::Mutex::new(running),
         };
         let gateway = Self(Arc::new(shared));
-        {
-            let mut running = gateway.0.running.lock().await;
-            running.upstreams = upstreams::Tasks::of(Arc::downgrade(&gateway.0), &snapshot);
-            gateway.0.listen(&mut running, sockets);
-            gateway.0.remember(&running, &snapshot);
-            gateway.0.tell(&running);
-            gateway.0.metrics.reloaded("start", snapshot.generation);
-        }
-        gateway.serve_operators().await?;
+        gateway.open(&snapshot, fresh, inheritance).await?;
         tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
         watch::start(&gateway.0);
         flips::start(&gateway.0);
         certificates::start(&gateway.0);
         Ok(gateway)
+    }
+
+    /// The last steps of a start. Clients come last, because nothing can fail any more then that would send them away.
+    async fn open(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        fresh: listeners::Fresh,
+        inheritance: &mut Inheritance,
+    ) -> Result<(), GatewayError> {
+        let shared = &self.0;
+        if inheritance.has_predecessor() {
+            // There is time: the process before serves until this one does as well.
+            shared.warm(&[], snapshot).await?;
+        }
+        {
+            let mut running = shared.running.lock().await;
+            running.upstreams = upstreams::Tasks::of(Arc::downgrade(shared), snapshot);
+            shared.remember(&running, snapshot);
+            shared.tell(&running);
+            shared.metrics.reloaded("start", snapshot.generation);
+        }
+        self.serve_operators(inheritance).await?;
+        let mut running = shared.running.lock().await;
+        if let Some(path) = &running.config.pid_file {
+            let fail = |error| GatewayError::PidFile { path: path.clone(), error };
+            let written = PidFile::write(path).map_err(fail)?;
+            shared.pid_file.get_or_init(|| written);
+        }
+        shared.servers.lock().await.own_files();
+        shared.listen(&mut running.listeners, &snapshot.listeners, fresh, Duration::ZERO);
+        Ok(())
     }
 
     /// Checks a configuration as far as is possible without serving it: patterns, plugins, and what they say to their config.
@@ -206,7 +263,7 @@ impl Gateway {
     /// Any [`GatewayError`]; then nothing has changed.
     pub async fn reload(&self, reason: &'static str) -> Result<u64, GatewayError> {
         let outcome = match self.0.reload().await {
-            Ok(generation) => self.serve_operators().await.map(|()| generation),
+            Ok(generation) => self.serve_operators(&mut Inheritance::default()).await.map(|()| generation),
             Err(error) => Err(error),
         };
         self.0.told().last_reload_error = outcome.as_ref().err().map(GatewayError::to_string);
@@ -224,20 +281,6 @@ impl Gateway {
         }
         outcome
     }
-
-    /// Stops accepting, ends what is in flight, and says whether all of it ended before the deadline.
-    pub async fn drain(&self, deadline: Duration) -> bool {
-        self.0.is_draining.store(true, Ordering::Relaxed);
-        let ended = self.0.settle(|done| Order::Drain { done }, deadline).await.is_some();
-        // They hold on to the gateway, as it does to them.
-        *self.0.servers.lock().await = admin::Servers::default();
-        ended
-    }
-
-    /// Comes when somebody asked for a drain through the admin API.
-    pub async fn drain_wanted(&self) {
-        self.0.drain_wanted.notified().await;
-    }
 }
 
 impl Shared {
@@ -251,19 +294,13 @@ impl Shared {
         let snapshot = first_answers(snapshot, self.runtime.trust()).await;
         let mut running = self.running.lock().await;
         let (snapshot, overrides) = self.rebase(&running, &loaded, &previous, snapshot, overrides).await?;
-        let bound = |listener: &Listener| running.listening.get(&listener.name) == Some(&listener.address);
-        let fresh: Vec<Arc<Listener>> =
-            snapshot.listeners.iter().filter(|listener| !bound(listener)).cloned().collect();
-        let sockets = bind(&fresh, self.workers.len())?;
-        let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
-        let kept = |name: &str, at: SocketAddr| {
-            snapshot.listeners.iter().any(|listener| *listener.name == *name && listener.address == at)
-        };
-        let listening = &mut running.listening;
-        for (name, _) in listening.extract_if(.., |name, address| !kept(name, *address)) {
-            self.workers.iter().for_each(|worker| worker.order(Order::Unlisten { listener: name.clone() }));
+        if self.is_draining() {
+            return Err(GatewayError::Draining);
         }
-        self.listen(&mut running, sockets);
+        let fresh = running.listeners.bind(&snapshot.listeners, self.workers.len(), &mut Inheritance::default())?;
+        let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
+        let linger = running.config.drain.idle;
+        self.listen(&mut running.listeners, &snapshot.listeners, fresh, linger);
         Ok(snapshot.generation)
     }
 
@@ -285,19 +322,6 @@ impl Shared {
         Ok((snapshot, overrides_now))
     }
 
-    /// Hands each worker its socket of each listener.
-    fn listen(&self, running: &mut Running, bound: Vec<(Arc<Listener>, Sockets)>) {
-        for (listener, Sockets { address, sockets }) in bound {
-            let permits = Permits::default();
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                let (listener, permits) = (listener.clone(), permits.clone());
-                worker.order(Order::Listen { listener, socket, permits });
-            }
-            tracing::info!(listener = &*listener.name, %address, "listening");
-            running.listening.insert(listener.name.clone(), listener.address);
-        }
-    }
-
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,13 +338,6 @@ async fn build(
         BuildError::Config(faults) => GatewayError::Config(document.faults(faults)),
         BuildError::Plugin(faults) => GatewayError::Plugin(document.faults(faults)),
     })
-}
-
-fn bind(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<(Arc<Listener>, Sockets)>, BindError> {
-    listeners
-        .iter()
-        .map(|listener| Ok((listener.clone(), Sockets::bind(&listener.name, listener.address, workers)?)))
-        .collect()
 }
 
 /// The engine of plugins. `state_dir` belongs to this user alone.

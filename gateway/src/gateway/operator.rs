@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 use super::{Gateway, Shared};
-use crate::control::{Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport};
+use crate::control::{
+    Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport, UpgradeReport,
+};
 use crate::filter::native::{Circuit, CircuitState, Counted};
 use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
 use crate::plugin::{Hook, Version};
@@ -23,6 +25,7 @@ impl Operator for Gateway {
         let told = self.0.told();
         Status {
             version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
             generation: self.0.current.load().generation,
             ready: self.is_ready(),
             uptime: self.0.started.elapsed(),
@@ -101,7 +104,13 @@ impl Operator for Gateway {
 
     fn drain(&self, actor: String) {
         tracing::info!(actor, "drain ordered");
-        self.0.drain_wanted.notify_one();
+        self.0.ending.notify_one();
+    }
+
+    fn upgrade(&self, actor: String) -> Answer<'_, UpgradeReport> {
+        tracing::info!(actor, "upgrade ordered");
+        let gateway = self.clone();
+        to_its_end(async move { Self::upgrade(&gateway).await.map_err(OperationError::from) })
     }
 
     fn metrics(&self) -> String {

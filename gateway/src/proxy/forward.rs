@@ -195,7 +195,7 @@ impl Way<'_> {
 
     fn names(&self, endpoint: usize) -> (String, String) {
         let endpoint = self.clients[endpoint].endpoint();
-        (self.upstream.name.to_string(), format!("{}:{}", endpoint.host, endpoint.port))
+        (self.upstream.name.to_string(), endpoint.to_string())
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::UPGRADE;
-use http::{Request, Response, Version};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -97,6 +97,8 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, pulse: &Pulse, may_turn
         loop {
             match pulse.take_order(context.waker()) {
                 Some(Order::Close) => return Poll::Ready(false),
+                // hyper would close behind a response that has begun, whatever the client has sent since.
+                Some(Order::Drain) if pulse.ends_with_a_response() => {}
                 Some(Order::Drain) => is_to_drain = true,
                 None => {}
             }
@@ -169,7 +171,7 @@ impl Future for Counting {
     type Output = Result<Response<Counted>, std::convert::Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Answered { response, tunnel } = ready!(self.answer.as_mut().poll(context));
+        let Answered { mut response, tunnel } = ready!(self.answer.as_mut().poll(context));
         let mut in_flight = self.in_flight.take();
         if let Some(tunnel) = tunnel {
             let opened = Opened { tunnel, in_flight: in_flight.take() };
@@ -182,6 +184,9 @@ impl Future for Counting {
             }
         } else {
             self.requests.may_turn.set(false);
+            if in_flight.as_ref().is_some_and(InFlight::is_last) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
         }
         Poll::Ready(Ok(response.map(|body| Counted { body, _in_flight: in_flight })))
     }

@@ -1,8 +1,8 @@
 //! Server: sockets in, connections served, until told to stop.
 //!
-//! Each worker accepts on sockets of its own (`SO_REUSEPORT`): the kernel spreads connections, and no two threads meet.
+//! Each worker accepts on sockets of its own (`SO_REUSEPORT`): the kernel spreads connections, and no two threads meet. Only the socket of
+//! a file is shared by all.
 
-mod bind;
 mod connection;
 mod listener;
 mod proxy_protocol;
@@ -13,6 +13,5 @@ mod tunnel;
 mod wire;
 mod worker;
 
-pub use bind::{BindError, Sockets};
 pub use listener::Permits;
-pub use worker::{Order, WorkerHandle, spawn};
+pub use worker::{Left, Order, WorkerHandle, spawn};

@@ -21,12 +21,16 @@ pub(super) struct Pulse {
     requests_left: Cell<u64>,
     /// HTTP/1 only: bytes on an idle connection begin a head. On HTTP/2 they may be a ping.
     bytes_begin_heads: Cell<bool>,
+    /// The next response is the last.
+    ends: Cell<bool>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
     listener: Arc<str>,
     handshake_timeout: Duration,
     header_timeout: Duration,
     idle_timeout: Duration,
+    /// Of a connection that is to end: how long it may stay idle.
+    linger: Cell<Option<Duration>>,
     clock: Rc<Cell<Instant>>,
     /// The gateway or the listener goes: what would last for hours has to end as well.
     is_leaving: Cell<bool>,
@@ -38,7 +42,9 @@ pub(super) struct Pulse {
 enum Phase {
     /// The handshake of TLS is under way.
     Handshake,
-    /// The first bytes of a head are there, or are due on a new connection.
+    /// Nothing has arrived yet on a new connection.
+    New,
+    /// The first bytes of a head are there.
     Head,
     /// A request is being served.
     Busy,
@@ -58,20 +64,26 @@ pub(super) enum Order {
 impl Pulse {
     /// Bytes arrived.
     pub(super) fn heard(&self) {
-        if self.phase.get() == Phase::Idle && self.bytes_begin_heads.get() {
-            self.enter(Phase::Head);
+        match self.phase.get() {
+            // The time of a first head counts from the connection's beginning.
+            Phase::New => self.phase.set(Phase::Head),
+            Phase::Idle if self.bytes_begin_heads.get() => self.enter(Phase::Head),
+            Phase::Handshake | Phase::Head | Phase::Busy | Phase::Idle => {}
         }
     }
 
     /// The handshake of TLS is over: a head is due.
     pub(super) fn is_secured(&self) {
-        self.enter(Phase::Head);
+        self.enter(Phase::New);
     }
 
     /// The connection speaks HTTP/2: its preface is read, and it waits for streams.
     pub(super) fn speaks_http2(&self) {
         self.bytes_begin_heads.set(false);
         self.enter(Phase::Idle);
+        if self.ends.get() {
+            self.give(Order::Drain);
+        }
     }
 
     /// A request's head is read. The guard counts it until the response has left.
@@ -80,6 +92,7 @@ impl Pulse {
         self.phase.set(Phase::Busy);
         self.requests_left.set(self.requests_left.get().saturating_sub(1));
         if self.requests_left.get() == 0 {
+            self.ends.set(true);
             self.give(Order::Drain);
         }
         InFlight(self.clone())
@@ -92,6 +105,11 @@ impl Pulse {
             *known = Some(waker.clone());
         }
         self.order.take()
+    }
+
+    /// Whether the response that comes next is the last, and its head has to say so: there is no other way over HTTP/1.1.
+    pub(super) fn ends_with_a_response(&self) -> bool {
+        self.ends.get() && self.bytes_begin_heads.get() && self.requests_in_flight.get() > 0
     }
 
     pub(super) fn has_order(&self) -> bool {
@@ -115,11 +133,6 @@ impl Pulse {
         self.clock.get()
     }
 
-    fn leave(&self) {
-        self.is_leaving.set(true);
-        self.give(Order::Drain);
-    }
-
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(self.clock.get());
@@ -132,19 +145,42 @@ impl Pulse {
         }
     }
 
+    /// Ends the connection in good order. Over HTTP/1.1 only a response tells the client, which may have sent its next request
+    /// already: while it is idle it has `linger` for one more.
+    fn drain(&self, linger: Duration) {
+        self.is_leaving.set(true);
+        self.ends.set(true);
+        self.linger.set(Some(linger));
+        match self.phase.get() {
+            Phase::New | Phase::Idle if self.bytes_begin_heads.get() => self.since.set(self.clock.get()),
+            // Who is half inside is not turned away.
+            Phase::Handshake | Phase::Head if self.bytes_begin_heads.get() => {}
+            Phase::Handshake | Phase::New | Phase::Head | Phase::Idle | Phase::Busy => self.give(Order::Drain),
+        }
+    }
+
     fn check(&self, now: Instant) {
         let waited = now.saturating_duration_since(self.since.get());
+        let lingered = self.linger.get().is_some_and(|linger| waited >= linger);
         match self.phase.get() {
             Phase::Handshake if waited >= self.handshake_timeout => self.give(Order::Close),
-            Phase::Head if waited >= self.header_timeout => self.give(Order::Close),
-            Phase::Idle if waited >= self.idle_timeout => self.give(Order::Drain),
-            Phase::Handshake | Phase::Head | Phase::Idle | Phase::Busy => {}
+            Phase::New if lingered => self.give(Order::Close),
+            Phase::New | Phase::Head if waited >= self.header_timeout => self.give(Order::Close),
+            Phase::Idle if lingered || waited >= self.idle_timeout => self.give(Order::Drain),
+            Phase::Handshake | Phase::New | Phase::Head | Phase::Idle | Phase::Busy => {}
         }
     }
 }
 
 /// A request in flight on a connection.
 pub(super) struct InFlight(Rc<Pulse>);
+
+impl InFlight {
+    /// Whether its response has to say that it is the connection's last.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.ends_with_a_response()
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -163,6 +199,8 @@ pub(super) struct Pulses {
     clock: Rc<Cell<Instant>>,
     draining: Cell<bool>,
     leave: Rc<Notify>,
+    /// How long idle connections stay that are to end; what was said last.
+    linger: Cell<Duration>,
 }
 
 impl Pulses {
@@ -172,27 +210,34 @@ impl Pulses {
             clock: Rc::new(Cell::new(Instant::now())),
             draining: Cell::new(false),
             leave: Rc::default(),
+            linger: Cell::default(),
         })
     }
 
-    pub(super) fn watch(&self, listener: &Listener) -> Rc<Pulse> {
+    /// Watches a new connection. `is_last` is one that is to end after its first request.
+    pub(super) fn watch(&self, listener: &Listener, is_last: bool) -> Rc<Pulse> {
         let limits = &listener.limits;
         let pulse = Rc::new(Pulse {
-            phase: Cell::new(if listener.tls.is_some() { Phase::Handshake } else { Phase::Head }),
+            phase: Cell::new(if listener.tls.is_some() { Phase::Handshake } else { Phase::New }),
             since: Cell::new(self.clock.get()),
             requests_in_flight: Cell::new(0),
             requests_left: Cell::new(limits.requests_per_connection),
             bytes_begin_heads: Cell::new(true),
-            order: Cell::new(self.draining.get().then_some(Order::Drain)),
+            ends: Cell::new(false),
+            order: Cell::default(),
             waker: RefCell::default(),
             listener: listener.name.clone(),
             handshake_timeout: limits.handshake_timeout,
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
+            linger: Cell::default(),
             clock: self.clock.clone(),
-            is_leaving: Cell::new(self.draining.get()),
+            is_leaving: Cell::new(false),
             leave: self.leave.clone(),
         });
+        if is_last || self.draining.get() {
+            pulse.drain(self.linger.get());
+        }
         self.connections.borrow_mut().push(Rc::downgrade(&pulse));
         pulse
     }
@@ -209,28 +254,34 @@ impl Pulses {
         });
     }
 
-    /// Tells every connection, and each that still comes, to end what is in flight and close.
-    pub(super) fn drain(&self) {
+    /// Tells every connection to end what is in flight and close; idle ones within `linger`, as those that still come.
+    pub(super) fn drain(&self, linger: Duration) {
         self.draining.set(true);
-        for pulse in self.connections.borrow().iter().filter_map(Weak::upgrade) {
-            pulse.leave();
-        }
-        self.leave.notify_waiters();
+        self.drain_some(linger, |_| true);
     }
 
     /// Tells the connections of a listener that is gone the same.
-    pub(super) fn drain_listener(&self, listener: &str) {
-        for pulse in self.connections.borrow().iter().filter_map(Weak::upgrade) {
-            if *pulse.listener == *listener {
-                pulse.leave();
-            }
-        }
+    pub(super) fn drain_listener(&self, listener: &str, linger: Duration) {
+        self.drain_some(linger, |pulse| *pulse.listener == *listener);
+    }
+
+    fn drain_some(&self, linger: Duration, which: impl Fn(&Pulse) -> bool) {
+        self.linger.set(linger);
+        let connections = self.connections.borrow();
+        connections.iter().filter_map(Weak::upgrade).filter(|pulse| which(pulse)).for_each(|pulse| pulse.drain(linger));
         self.leave.notify_waiters();
     }
 
     /// Connections that are open.
     pub(super) fn open(&self) -> usize {
         self.connections.borrow().iter().filter(|pulse| pulse.strong_count() > 0).count()
+    }
+
+    /// Requests in flight.
+    pub(super) fn requests(&self) -> usize {
+        let connections = self.connections.borrow();
+        let in_flight = connections.iter().filter_map(Weak::upgrade).map(|pulse| pulse.requests_in_flight.get());
+        in_flight.map(|requests| requests as usize).sum()
     }
 }
 

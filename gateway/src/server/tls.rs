@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::pulse::{Order, Pulse};
-use super::stream::Socket;
+use crate::sockets::Socket;
 use crate::tls::{HandshakeOutcome, Session, Termination};
 
 /// Makes the handshake, and counts how it ended; `None` when there is no connection to go on with. The client has been told why by

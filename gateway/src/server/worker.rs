@@ -1,7 +1,6 @@
 //! A worker: one thread, one runtime, its own sockets, connections and instances.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,28 +9,38 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 
-use super::listener::{self, Permits};
+use super::listener::{Door, Permits};
 use super::pulse::{LOOK_INTERVAL, Pulses};
 use crate::plugin::{Failure, Release, Runtime};
 use crate::proxy::Worker;
 use crate::snapshot::{Listener, Snapshot};
+use crate::sockets::Listening;
 
 /// What the control plane asks of a worker.
 pub enum Order {
-    /// Accept on this socket.
-    Listen { listener: Arc<Listener>, socket: TcpListener, permits: Permits },
-    /// Stop accepting there, end what is in flight on its connections, and close them.
-    Unlisten { listener: Arc<str> },
+    /// Accept on this socket; a listener may have several.
+    Listen { listener: Arc<Listener>, socket: Listening, permits: Permits },
+    /// Stop accepting there, end what is in flight on its connections, and close them. Those that are idle may bring one more request
+    /// within `linger`.
+    Unlisten { listener: Arc<str>, linger: Duration },
     /// Make and warm an instance of a release that is about to serve, and say whether that went well.
     Warm { release: Arc<Release>, done: oneshot::Sender<Result<(), Failure>> },
     /// It will not serve after all.
     ForgetWarm,
     /// Take up the newest snapshot now, and say so.
     Adopt { done: oneshot::Sender<()> },
-    /// Stop accepting, end what is in flight, and say when nothing is left.
-    Drain { done: oneshot::Sender<()> },
+    /// Stop accepting, end what is in flight, and say when nothing is left. Idle connections are as with `Unlisten`.
+    Drain { linger: Duration, done: oneshot::Sender<()> },
+    /// Say what is there.
+    Count { done: oneshot::Sender<Left> },
+}
+
+/// What a worker has to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    pub connections: usize,
+    pub requests: usize,
 }
 
 /// The control plane's end of a worker. Dropping it ends the worker, whatever is in flight.
@@ -90,25 +99,27 @@ fn run(
         let worker = Worker::new(current, plugins);
         let pulses = Pulses::new();
         tokio::task::spawn_local(watch(worker.clone(), pulses.clone()));
-        let mut accepting: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+        // Dropping an end closes the door.
+        let mut doors: HashMap<Arc<str>, Vec<oneshot::Sender<()>>> = HashMap::new();
+        let alive = Rc::new(());
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Listen { listener, socket, permits } => {
                     let name = listener.name.clone();
-                    match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => {
-                            let accept = listener::accept(socket, listener, permits, worker.clone(), pulses.clone());
-                            let task = tokio::task::spawn_local(accept).abort_handle();
-                            accepting.insert(name, task);
+                    let (worker, pulses, alive) = (worker.clone(), pulses.clone(), alive.clone());
+                    match socket.acceptor() {
+                        Ok(acceptor) => {
+                            let (door, closing) = oneshot::channel();
+                            doors.entry(name).or_default().push(door);
+                            let serving = Door { listener, permits, worker, pulses, alive };
+                            tokio::task::spawn_local(serving.serve(acceptor, closing));
                         }
                         Err(error) => tracing::error!(listener = &*name, %error, "cannot listen"),
                     }
                 }
-                Order::Unlisten { listener } => {
-                    if let Some(task) = accepting.remove(&listener) {
-                        task.abort();
-                    }
-                    pulses.drain_listener(&listener);
+                Order::Unlisten { listener, linger } => {
+                    doors.remove(&listener);
+                    pulses.drain_listener(&listener, linger);
                 }
                 Order::Warm { release, done } => {
                     let worker = worker.clone();
@@ -122,10 +133,13 @@ fn run(
                     drop(worker.generation());
                     let _ = done.send(());
                 }
-                Order::Drain { done } => {
-                    accepting.drain().for_each(|(_, task)| task.abort());
-                    pulses.drain();
-                    tokio::task::spawn_local(emptied(pulses.clone(), done));
+                Order::Drain { linger, done } => {
+                    doors.clear();
+                    pulses.drain(linger);
+                    tokio::task::spawn_local(emptied(pulses.clone(), alive.clone(), done));
+                }
+                Order::Count { done } => {
+                    let _ = done.send(Left { connections: pulses.open(), requests: pulses.requests() });
                 }
             }
         }
@@ -145,8 +159,9 @@ async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>) {
     }
 }
 
-async fn emptied(pulses: Rc<Pulses>, done: oneshot::Sender<()>) {
-    while pulses.open() > 0 {
+/// Waits until nobody accepts, and no connection is left. `alive` is held by the worker and by this.
+async fn emptied(pulses: Rc<Pulses>, alive: Rc<()>, done: oneshot::Sender<()>) {
+    while pulses.open() > 0 || Rc::strong_count(&alive) > 2 {
         tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
     }
     let _ = done.send(());

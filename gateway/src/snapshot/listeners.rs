@@ -230,7 +230,8 @@ fn with_tls(raw: &config::Listener, tls: Option<Arc<Termination>>) -> Listener {
     let limits = &raw.limits;
     Listener {
         name: raw.name.as_str().into(),
-        address: raw.address,
+        address: raw.address.clone(),
+        mode: raw.mode,
         tls,
         trusted_proxies: raw.trusted_proxies.clone(),
         proxy_protocol: raw.proxy_protocol.clone(),

@@ -25,13 +25,13 @@ pub use plugin::{Plugin, Refusal, Settings, Use};
 pub use resources::Resources;
 pub use versions::{Versions, canary_of, remember};
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::config::model::ListenAddress;
 use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
 use crate::message::RequestKey;
@@ -112,7 +112,9 @@ fn owned_headers(plugins: &[Plugin], listeners: &[Arc<Listener>]) -> Vec<HeaderN
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listener {
     pub name: Arc<str>,
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Permissions of the socket file, where the address is one.
+    pub mode: u32,
     /// `None`: clients speak in the clear.
     pub tls: Option<Arc<Termination>>,
     pub trusted_proxies: Vec<IpNet>,

@@ -63,7 +63,11 @@ fn upstream(name: &str, raw: &config::Upstream, old: Option<&Upstream>, transpor
 }
 
 fn endpoint(raw: &config::Endpoint) -> (Endpoint, u32) {
-    (Endpoint { host: raw.url.host.clone(), port: raw.url.port }, raw.weight)
+    let endpoint = match &raw.url {
+        config::EndpointUrl::Tcp { host, port, .. } => Endpoint::Tcp { host: host.clone(), port: *port },
+        config::EndpointUrl::Unix(path) => Endpoint::Unix(path.clone()),
+    };
+    (endpoint, raw.weight)
 }
 
 fn is_same_source(old: &Upstream, discovery: &Discovery) -> bool {

@@ -4,29 +4,69 @@
 //! so that none needs an order beside the others.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
+
 use super::latency::Latency;
 
-/// Where one server of an upstream listens. Displayed as `HOST:PORT`.
+/// Where one server of an upstream listens. Displayed as `HOST:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    pub port: u16,
+pub enum Endpoint {
+    Tcp {
+        /// Name or address.
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// What a request is for that comes without a `Host`. A socket file is no host.
+    pub(super) fn authority(&self) -> String {
+        match self {
+            Self::Tcp { .. } => self.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// Name or address of the host, if there is one.
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } => Some(host),
+            Self::Unix(_) => None,
+        }
+    }
+
+    pub(super) async fn connect(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp { host, port } => {
+                let stream = TcpStream::connect((&**host, *port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Socket::Left(stream))
+            }
+            Self::Unix(path) => UnixStream::connect(path).await.map(Socket::Right),
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
+
+/// The socket of a connection to an endpoint.
+pub(super) type Socket = Either<TcpStream, UnixStream>;
 
 /// How an endpoint does.
 #[derive(Debug)]
@@ -178,8 +218,10 @@ mod tests {
 
     #[test]
     fn endpoints_are_displayed_as_authorities() {
-        let endpoint = |host: &str| Endpoint { host: host.to_owned(), port: 80 }.to_string();
+        let endpoint = |host: &str| Endpoint::Tcp { host: host.to_owned(), port: 80 }.to_string();
         assert_eq!((endpoint("users").as_str(), endpoint("::1").as_str()), ("users:80", "[::1]:80"));
+        let file = Endpoint::Unix("/run/a.sock".into());
+        assert_eq!((file.to_string().as_str(), file.authority().as_str()), ("unix:/run/a.sock", "localhost"));
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn upstream(count: usize) -> Upstream {
 }
 
 fn endpoints(count: usize) -> Vec<(Endpoint, u32)> {
-    (0..count).map(|number| (Endpoint { host: format!("10.0.0.{number}"), port: 80 }, 1)).collect()
+    (0..count).map(|number| (Endpoint::Tcp { host: format!("10.0.0.{number}"), port: 80 }, 1)).collect()
 }
 
 fn ejecting(count: usize, share_max: f64) -> Upstream {
@@ -219,8 +219,9 @@ async fn checks_take_endpoints_out_and_bring_them_back() {
         healthy_after: 2,
     };
     let blank = Upstream { health_check: Some(rules), ..upstream(0) };
-    let upstream =
-        Arc::new(blank.with_endpoints(vec![(Endpoint { host: address.ip().to_string(), port: address.port() }, 1)]));
+    let upstream = Arc::new(
+        blank.with_endpoints(vec![(Endpoint::Tcp { host: address.ip().to_string(), port: address.port() }, 1)]),
+    );
     let (newer, newest) = watch::channel(upstream.clone());
     let (tell, mut told) = mpsc::unbounded_channel();
     tokio::spawn(keep(newest, Arc::new(move |flip: Flip| drop(tell.send(flip.now)))));

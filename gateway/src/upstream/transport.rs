@@ -49,11 +49,14 @@ impl Tls {
 
     /// Whose certificate an endpoint has to show; `None` when its host is nothing that a certificate could be for.
     pub(super) fn name_of(&self, endpoint: &Endpoint) -> Option<ServerName<'static>> {
-        match (&self.server_name, endpoint.host.parse::<std::net::IpAddr>()) {
-            (Some(name), _) => Some(name.clone()),
-            (None, Ok(address)) => Some(ServerName::IpAddress(IpAddr::from(address))),
+        if let Some(name) = &self.server_name {
+            return Some(name.clone());
+        }
+        let host = endpoint.host()?;
+        match host.parse::<std::net::IpAddr>() {
+            Ok(address) => Some(ServerName::IpAddress(IpAddr::from(address))),
             // The dot of the root is no part of the name in a certificate.
-            (None, Err(_)) => ServerName::try_from(endpoint.host.trim_end_matches('.').to_owned()).ok(),
+            Err(_) => ServerName::try_from(host.trim_end_matches('.').to_owned()).ok(),
         }
     }
 }

@@ -1,20 +1,19 @@
-//! Checks of `admin` and `probes`: addresses of their own, tokens that are no secrets themselves.
-
-use std::net::SocketAddr;
+//! Checks of `admin`, `probes`, `drain` and `upgrade`: addresses of their own, tokens that are no secrets themselves.
 
 use super::super::fault::Fault;
-use super::super::model::{Admin, AdminAddress, AdminToken, Overrides, Role};
+use super::super::model::{Admin, AdminToken, Drain, ListenAddress, Overrides, Role, Upgrade};
 use super::super::path::At;
-use super::super::raw::{Items, RawAdmin, RawAdminToken, RawConfig, RawProbes};
+use super::super::raw::{Items, RawAdmin, RawAdminToken, RawConfig, RawDrain, RawProbes, RawUpgrade};
+use super::super::scalar::Span;
 use super::urls::host_and_port;
 use super::{Check, Seen, items};
 
 impl Check<'_> {
     pub(super) fn admin(&mut self, at: &At<'_>, raw: &RawAdmin, config: &RawConfig) -> Option<Admin> {
         let address = self.required(at, "address", raw.address.as_ref());
-        let address = address.and_then(|address| self.admin_address(&at.key("address"), address, config));
+        let address = address.and_then(|text| self.free_address(&at.key("address"), text, config));
         let tokens = self.admin_tokens(&at.key("tokens"), raw.tokens.as_ref());
-        if let Some(AdminAddress::Tcp(address)) = address
+        if let Some(ListenAddress::Tcp(address)) = &address
             && !address.ip().is_loopback()
             && raw.tokens.as_ref().is_none_or(Vec::is_empty)
             && !self.was_cut(&at.key("tokens"))
@@ -34,45 +33,48 @@ impl Check<'_> {
         })
     }
 
-    pub(super) fn probes(&mut self, at: &At<'_>, raw: &RawProbes, config: &RawConfig) -> Option<SocketAddr> {
+    pub(super) fn probes(&mut self, at: &At<'_>, raw: &RawProbes, config: &RawConfig) -> Option<ListenAddress> {
         let text = self.required(at, "address", raw.address.as_ref())?;
         let at = at.key("address");
-        let address = self.address(&at, text)?;
-        self.is_free(&at, address, config);
+        let address = self.free_address(&at, text, config)?;
         let admin = config.admin.as_ref().and_then(|admin| admin.address.as_deref());
-        if address.port() != 0 && admin.and_then(|admin| admin.parse().ok()) == Some(address) {
+        if !address.is_any_port() && admin.and_then(|admin| self.plain_address(admin)).as_ref() == Some(&address) {
             let fault = Fault::value(at, "this address is listened on twice");
             self.duplicate(fault, "admin.address".to_owned());
         }
         Some(address)
     }
 
-    fn admin_address(&mut self, at: &At<'_>, text: &str, config: &RawConfig) -> Option<AdminAddress> {
-        match text.strip_prefix("unix:") {
-            Some("") => {
-                let fault = Fault::value(at, "`unix:` names no file");
-                self.fault(fault.help("write the path of the socket, as in `unix:/run/witgate.sock`"));
-                None
-            }
-            Some(path) => Some(AdminAddress::Unix(self.path(path))),
-            None => {
-                let address = self.address(at, text)?;
-                self.is_free(at, address, config);
-                Some(AdminAddress::Tcp(address))
-            }
-        }
-    }
-
-    /// Notes that a listener has the address already.
-    fn is_free(&mut self, at: &At<'_>, address: SocketAddr, config: &RawConfig) {
-        let taken = items(config.listeners.as_ref())
-            .find(|(_, listener)| listener.address.as_ref().and_then(|text| text.parse().ok()) == Some(address));
+    /// An address that no listener has already, or has noted that one does.
+    fn free_address(&mut self, at: &At<'_>, text: &str, config: &RawConfig) -> Option<ListenAddress> {
+        let address = self.address(at, text)?;
+        let taken = items(config.listeners.as_ref()).find(|(_, listener)| {
+            listener.address.as_deref().and_then(|text| self.plain_address(text)).as_ref() == Some(&address)
+        });
         if let Some((index, _)) = taken
-            && address.port() != 0
+            && !address.is_any_port()
         {
             let fault = Fault::value(at, "this address is listened on twice");
             self.duplicate(fault, format!("listeners[{index}].address"));
         }
+        Some(address)
+    }
+
+    pub(super) fn drain(&mut self, at: &At<'_>, raw: Option<&RawDrain>) -> Drain {
+        let default = Drain::default();
+        let Some(raw) = raw else { return default };
+        Drain {
+            // Only these two have a meaning at zero: at once.
+            delay: raw.delay.map_or(default.delay, |Span(delay)| delay),
+            idle: raw.idle.map_or(default.idle, |Span(idle)| idle),
+            deadline: self.duration(&at.key("deadline"), raw.deadline, default.deadline),
+        }
+    }
+
+    pub(super) fn upgrade(&mut self, at: &At<'_>, raw: Option<&RawUpgrade>) -> Upgrade {
+        let default = Upgrade::default();
+        let timeout = raw.and_then(|raw| raw.timeout);
+        Upgrade { timeout: self.duration(&at.key("timeout"), timeout, default.timeout) }
     }
 
     fn admin_tokens(&mut self, at: &At<'_>, raw: Option<&Items<RawAdminToken>>) -> Vec<AdminToken> {

@@ -1,11 +1,11 @@
 //! Checks of `listeners`: addresses, networks, limits.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
 use super::super::fault::Fault;
-use super::super::model::{Listener, ListenerLimits};
+use super::super::model::{ListenAddress, Listener, ListenerLimits};
 use super::super::path::At;
 use super::super::raw::{Items, RawListener, RawListenerLimits, RawProxyProtocol};
 use super::{Check, Seen, items};
@@ -36,8 +36,8 @@ impl Check<'_> {
             let listener = self.listener(&at, raw);
             // The system chooses a port for each 0, so that these never collide.
             if let Some(listener) = &listener
-                && listener.address.port() != 0
-                && let Some(first) = addresses.before(listener.address, index)
+                && !listener.address.is_any_port()
+                && let Some(first) = addresses.before(listener.address.clone(), index)
             {
                 self.duplicate(
                     Fault::value(at.key("address"), "this address is listened on twice"),
@@ -57,24 +57,45 @@ impl Check<'_> {
         let address = self.required(at, "address", raw.address.as_ref());
         let address = address.and_then(|address| self.address(&at.key("address"), address));
         let tls = raw.tls.as_ref().map(|raw| self.listener_tls(&at.key("tls"), raw));
-        let trusted_proxies = self.networks(&at.key("trusted_proxies"), raw.trusted_proxies.as_ref());
-        let proxy_protocol = raw.proxy_protocol.as_ref().map(|raw| self.proxy_protocol(&at.key("proxy_protocol"), raw));
+        let mode = self.mode(&at.key("mode"), raw.mode.as_ref(), address.as_ref());
+        let trusted_proxies = self.networks(&at.key("trusted_proxies"), raw.trusted_proxies.as_ref(), address.as_ref());
+        let proxy_protocol = raw
+            .proxy_protocol
+            .as_ref()
+            .map(|raw| self.proxy_protocol(&at.key("proxy_protocol"), raw, address.as_ref()));
         let limits = self.listener_limits(&at.key("limits"), raw.limits.as_ref());
-        Some(Listener { name: name?.clone(), address: address?, tls, trusted_proxies, proxy_protocol, limits })
+        Some(Listener { name: name?.clone(), address: address?, mode, tls, trusted_proxies, proxy_protocol, limits })
     }
 
-    fn proxy_protocol(&mut self, at: &At<'_>, raw: &RawProxyProtocol) -> Vec<IpNet> {
+    fn proxy_protocol(
+        &mut self,
+        at: &At<'_>,
+        raw: &RawProxyProtocol,
+        address: Option<&ListenAddress>,
+    ) -> Vec<IpNet> {
         self.required(at, "from", raw.from.as_ref());
         if raw.from.as_ref().is_some_and(Vec::is_empty) {
             let fault = Fault::value(at.key("from"), "nobody is named here, so that no connection would be served");
             self.fault(fault.help("write the networks of the load balancers, as in `[10.0.0.0/8]`"));
         }
-        self.networks(&at.key("from"), raw.from.as_ref())
+        self.networks(&at.key("from"), raw.from.as_ref(), address)
     }
 
-    pub(super) fn address(&mut self, at: &At<'_>, text: &str) -> Option<SocketAddr> {
-        if let Ok(address) = text.parse() {
+    /// Where a server is to listen.
+    pub(super) fn address(&mut self, at: &At<'_>, text: &str) -> Option<ListenAddress> {
+        if let Some(address) = self.plain_address(text) {
+            if let ListenAddress::Unix(path) = &address
+                && path.as_os_str().len() > SOCKET_PATH_BYTES_MAX
+            {
+                let message = format!("the path of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes");
+                self.fault(Fault::value(at, message).help("name a shorter one, as in `unix:/run/witgate.sock`"));
+            }
             return Some(address);
+        }
+        if text == "unix:" {
+            let fault = Fault::value(at, "`unix:` names no file");
+            self.fault(fault.help("write the path of the socket, as in `unix:/run/witgate.sock`"));
+            return None;
         }
         let help = match text.rsplit_once(':') {
             Some(("" | "*", _)) => "for every address of this machine write `0.0.0.0:PORT`",
@@ -87,9 +108,40 @@ impl Check<'_> {
         None
     }
 
-    fn networks(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Vec<IpNet> {
+    /// An address, if the text is one.
+    pub(super) fn plain_address(&self, text: &str) -> Option<ListenAddress> {
+        match text.strip_prefix("unix:") {
+            Some("") => None,
+            Some(path) => Some(ListenAddress::Unix(self.path(path))),
+            None => text.parse().ok().map(ListenAddress::Tcp),
+        }
+    }
+
+    fn mode(&mut self, at: &At<'_>, raw: Option<&String>, address: Option<&ListenAddress>) -> u32 {
+        let Some(text) = raw else { return SOCKET_MODE };
+        if let Some(ListenAddress::Tcp(_)) = address {
+            self.fault(Fault::key(at, "only a socket file has a mode, and this address is none"));
+        }
+        let digits = (3..=4).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
+        mode.unwrap_or_else(|| {
+            let fault = Fault::value(at, format!("`{text}` are no permissions of a file"));
+            self.fault(fault.help("write them in octal, as in `0660`"));
+            SOCKET_MODE
+        })
+    }
+
+    fn networks(&mut self, at: &At<'_>, raw: Option<&Items<String>>, address: Option<&ListenAddress>) -> Vec<IpNet> {
         let mut networks = Vec::new();
         for (index, text) in items(raw) {
+            if text == UNIX_CLIENTS {
+                networks.push(IpNet::from(IpAddr::from(Ipv4Addr::LOCALHOST)));
+                if let Some(ListenAddress::Tcp(_)) = address {
+                    let fault = Fault::value(at.item(index), "nobody comes to this listener by a socket file");
+                    self.fault(fault.help("name the networks of the proxies, as in `10.0.0.0/8`"));
+                }
+                continue;
+            }
             let network = text.parse::<IpNet>().map(|network| network.trunc());
             match network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
                 Ok(network) => networks.push(network),
@@ -129,3 +181,9 @@ impl Check<'_> {
 
 /// A head that ordinary clients send does not fit in less.
 const HEADERS_BYTES_MIN: u64 = 1024;
+/// What `trusted_proxies` calls the clients of a socket file.
+const UNIX_CLIENTS: &str = "unix";
+/// For this user and its group.
+const SOCKET_MODE: u32 = 0o660;
+/// Of Linux, without the zero at the end (`unix(7)`).
+const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -17,7 +17,7 @@ impl Check<'_> {
     /// TLS is on where the endpoints' URLs say so; all of them do, or none.
     pub(super) fn tls(&mut self, at: &At<'_>, raw: &RawUpstream, endpoints: &[Endpoint]) -> Option<UpstreamTls> {
         let tls = raw.tls.as_ref().map(|tls| self.tls_terms(&at.key("tls"), tls));
-        let secure = endpoints.iter().filter(|endpoint| endpoint.url.is_tls).count();
+        let secure = endpoints.iter().filter(|endpoint| endpoint.url.is_tls()).count();
         if secure > 0 && secure < endpoints.len() {
             let fault = Fault::value(at.key("endpoints"), "some of these endpoints speak TLS and some do not");
             self.fault(fault.help("write `https://` everywhere, or make two upstreams of them"));

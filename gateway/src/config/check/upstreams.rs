@@ -84,6 +84,9 @@ impl Check<'_> {
     }
 
     fn url(&mut self, at: &At<'_>, text: &str) -> Option<EndpointUrl> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Some(EndpointUrl::Unix(self.path(path)));
+        }
         match parse_url(text) {
             Ok(url) => Some(url),
             Err(help) => {
@@ -107,7 +110,7 @@ impl Check<'_> {
 
 /// `http://HOST[:PORT]` or `https://HOST[:PORT]`, the origin form of RFC 6454 §6.2; what to do about it where it is not.
 fn parse_url(text: &str) -> Result<EndpointUrl, String> {
-    const FORM: &str = "write `http://HOST:PORT` or `https://HOST:PORT`";
+    const FORM: &str = "write `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`";
     let url = Url::parse(text).map_err(|why| format!("{why}: {FORM}"))?;
     let is_tls = match url.scheme {
         "http" => false,
@@ -121,7 +124,7 @@ fn parse_url(text: &str) -> Result<EndpointUrl, String> {
         return Err(format!("an endpoint has no user or password: {FORM}"));
     }
     let port = url.port.unwrap_or(if is_tls { 443 } else { 80 });
-    Ok(EndpointUrl { host: url.host.to_owned(), port, is_tls })
+    Ok(EndpointUrl::Tcp { host: url.host.to_owned(), port, is_tls })
 }
 
 #[cfg(test)]
@@ -131,7 +134,7 @@ mod tests {
     fn check(text: &str, host: &str, port: u16) {
         let host = host.to_owned();
         let is_tls = text.starts_with("https");
-        assert_eq!(parse_url(text), Ok(EndpointUrl { host, port, is_tls }), "{text}");
+        assert_eq!(parse_url(text), Ok(EndpointUrl::Tcp { host, port, is_tls }), "{text}");
     }
 
     #[test]
@@ -156,6 +159,7 @@ mod tests {
     fn whatever_is_no_origin_is_refused() {
         let refused = [
             "",
+            "unix:",
             "users:80",
             "http://",
             "http://:80",

@@ -1,6 +1,8 @@
 //! Listeners: the addresses that clients connect to.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,13 +13,41 @@ use super::{ByteSize, ListenerTls};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub name: String,
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Permissions of the socket file, where the address is one; 0660.
+    pub mode: u32,
     pub tls: Option<ListenerTls>,
-    /// Peers whose forwarding headers are believed. An address alone is a network of one.
+    /// Peers whose forwarding headers are believed. An address alone is a network of one. Clients of a socket file count as
+    /// 127.0.0.1, which `unix` stands for.
     pub trusted_proxies: Vec<IpNet>,
     /// Key `proxy_protocol.from`: peers that say who their client is; nobody else may connect then.
     pub proxy_protocol: Option<Vec<IpNet>>,
     pub limits: ListenerLimits,
+}
+
+/// Where a server listens. Displayed as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// The system chooses a port for 0.
+    Tcp(SocketAddr),
+    /// `unix:PATH`: a relative one is already resolved against the folder of the file that names it.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Whether the system chooses where, so that the address stands for no place yet.
+    pub fn is_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Limits of one listener; none is zero, except `body`, where zero refuses every body.

@@ -17,15 +17,14 @@ mod tls;
 mod scalar;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::balancing::{Affinity, Balance};
-pub use self::control::{Admin, AdminAddress, AdminToken, Overrides, Role};
+pub use self::control::{Admin, AdminToken, Drain, Overrides, Role, Upgrade};
 pub use self::discovery::{Discovery, DiscoverySource};
 pub use self::health::{HealthCheck, OutlierEjection, Probe};
-pub use self::listeners::{Listener, ListenerLimits};
+pub use self::listeners::{ListenAddress, Listener, ListenerLimits};
 pub use self::plugins::{Canary, Grants, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload, RollbackWhen};
 pub use self::resources::{
     HmacAlgorithm, KeySet, KeySetSource, Limiter, OnStoreError, SecretRef, SecretSource, Store, Table,
@@ -49,7 +48,11 @@ pub struct Config {
     /// `None`: there is no admin server.
     pub admin: Option<Admin>,
     /// Where `/livez`, `/readyz` and `/metrics` stand alone; key `probes.address`.
-    pub probes: Option<SocketAddr>,
+    pub probes: Option<ListenAddress>,
+    pub drain: Drain,
+    pub upgrade: Upgrade,
+    /// Where the number of the process that serves is written.
+    pub pid_file: Option<PathBuf>,
     pub secrets: BTreeMap<String, SecretSource>,
     pub key_sets: BTreeMap<String, KeySet>,
     pub tables: BTreeMap<String, Table>,

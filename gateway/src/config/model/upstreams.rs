@@ -1,6 +1,7 @@
 //! Upstreams: where requests go.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
@@ -42,24 +43,36 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// `http://HOST:PORT` or `https://HOST:PORT`; no path, query or user. Displayed in that form.
+/// `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`; no path of a request, query or user. Displayed in that form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointUrl {
-    /// A name or an address; an IPv6 address stands here without its brackets.
-    pub host: String,
-    /// 80, or 443 with TLS, where the URL has none; never 0.
-    pub port: u16,
-    /// The scheme is `https`.
-    pub is_tls: bool,
+pub enum EndpointUrl {
+    Tcp {
+        /// A name or an address; an IPv6 address stands here without its brackets.
+        host: String,
+        /// 80, or 443 with TLS, where the URL has none; never 0.
+        port: u16,
+        /// The scheme is `https`.
+        is_tls: bool,
+    },
+    /// A socket file, spoken to in the clear: a relative one is already resolved against the folder of the file that names it.
+    Unix(PathBuf),
+}
+
+impl EndpointUrl {
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { is_tls: true, .. })
+    }
 }
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { host, port, is_tls } => {
+                let scheme = if *is_tls { "https" } else { "http" };
+                let (left, right) = if host.contains(':') { ("[", "]") } else { ("", "") };
+                write!(f, "{scheme}://{left}{host}{right}:{port}")
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
-//! `admin` and `probes` as they are written.
+//! `admin`, `probes`, `drain` and `upgrade` as they are written.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::scalar::Span;
 use super::Items;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -40,7 +41,27 @@ pub(in crate::config) struct RawAdminToken {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Probes")]
 pub(in crate::config) struct RawProbes {
-    /// Address and port: `127.0.0.1:9902`.
+    /// Address and port (`127.0.0.1:9902`), or `unix:PATH`.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Drain")]
+pub(in crate::config) struct RawDrain {
+    /// From `/readyz` saying no to the closing of the listeners: balancers need time to notice. Default: 0s.
+    pub(in crate::config) delay: Option<Span>,
+    /// How long an idle HTTP/1.1 connection may still bring one more request, whose response tells it to go. Default: 1s.
+    pub(in crate::config) idle: Option<Span>,
+    /// For requests in flight, from the closing of the listeners on; what is left then is cut off. Default: 30s.
+    pub(in crate::config) deadline: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upgrade")]
+pub(in crate::config) struct RawUpgrade {
+    /// For the new process to be ready; one that takes longer is ended, and the old one serves on. Default: 60s.
+    pub(in crate::config) timeout: Option<Span>,
 }

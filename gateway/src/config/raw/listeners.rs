@@ -12,12 +12,15 @@ use super::{Items, RawListenerTls};
 pub(in crate::config) struct RawListener {
     #[schemars(required)]
     pub(in crate::config) name: Option<String>,
-    /// Address and port: `0.0.0.0:8080`, `[::]:8080`. Port 0 lets the system choose.
+    /// Address and port (`0.0.0.0:8080`, `[::]:8080`), or `unix:PATH`. Port 0 lets the system choose.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
+    /// Permissions of a socket file, in octal. Default: 0660.
+    pub(in crate::config) mode: Option<String>,
     /// TLS towards clients. Default: none, they speak in the clear.
     pub(in crate::config) tls: Option<RawListenerTls>,
-    /// Networks (`10.0.0.0/8`) and addresses whose forwarding headers are believed. Default: none.
+    /// Networks (`10.0.0.0/8`) and addresses whose forwarding headers are believed; `unix` for the clients of a socket file.
+    /// Default: none.
     pub(in crate::config) trusted_proxies: Option<Items<String>>,
     /// Load balancers that tell their client by the PROXY protocol. Default: none do.
     pub(in crate::config) proxy_protocol: Option<RawProxyProtocol>,

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use self::balancing::RawAffinity;
-pub(super) use self::control::{RawAdmin, RawAdminToken, RawProbes};
+pub(super) use self::control::{RawAdmin, RawAdminToken, RawDrain, RawProbes, RawUpgrade};
 pub(super) use self::discovery::RawDiscovery;
 pub(super) use self::health::{RawHealthCheck, RawOutlierEjection};
 pub(super) use self::listeners::{RawListener, RawListenerLimits, RawProxyProtocol};
@@ -57,6 +57,12 @@ pub(super) struct RawConfig {
     pub(super) admin: Option<RawAdmin>,
     /// `/livez`, `/readyz` and `/metrics` at an address of their own.
     pub(super) probes: Option<RawProbes>,
+    /// How requests in flight end when the gateway does.
+    pub(super) drain: Option<RawDrain>,
+    /// How another process takes this one's place.
+    pub(super) upgrade: Option<RawUpgrade>,
+    /// Where the number of the process that serves is written. Default: nowhere.
+    pub(super) pid_file: Option<String>,
     /// Secrets by name: where they are, never what they are.
     pub(super) secrets: Option<Entries<RawSecret>>,
     /// Keys that tokens are verified with, by name.

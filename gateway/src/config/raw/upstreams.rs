@@ -49,7 +49,7 @@ pub(in crate::config) struct RawUpstream {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Endpoint")]
 pub(in crate::config) struct RawEndpoint {
-    /// `http://HOST:PORT` or `https://HOST:PORT`. Default port: 80 or 443.
+    /// `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. Default port: 80 or 443.
     #[schemars(required)]
     pub(in crate::config) url: Option<String>,
     /// Share of the requests, relative to the other endpoints; 0 takes the endpoint out. Default: 1.

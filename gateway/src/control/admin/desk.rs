@@ -111,5 +111,6 @@ fn routes() -> Router<Shared> {
         .route("/api/plugins/{name}/reset", post(plugins::reset))
         .route("/api/reload", post(status::reload))
         .route("/api/drain", post(status::drain))
+        .route("/api/upgrade", post(status::upgrade))
         .route("/api/events", get(events::events))
 }

@@ -97,7 +97,7 @@ fn need(method: &Method, path: &str) -> Need {
         return if matches!(path, "/livez" | "/readyz") { Need::Nothing } else { Need::Reading };
     }
     let operates = *method == Method::POST
-        && (matches!(path, "/api/reload" | "/api/drain")
+        && (matches!(path, "/api/reload" | "/api/drain" | "/api/upgrade")
             || ["/promote", "/rollback", "/reset"].iter().any(|end| path.ends_with(end)));
     Need::Role(if operates { Role::Operator } else { Role::Deployer })
 }

@@ -21,8 +21,7 @@ mod wish;
 mod operation;
 mod events;
 
-pub use serve::{AdminError, AdminServer, ProbesServer};
-pub use socket::BindError;
+pub use serve::{AdminError, AdminServer, BindError, ProbesServer};
 pub use token::{AdminToken, TokenError};
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::gate::Actor;
 use super::problem::Problem;
 use super::socket::Peer;
-use crate::control::{Answer, OperationError, Operator, SwapReport};
+use crate::control::{Answer, OperationError, Operator, SwapReport, UpgradeReport};
 
 /// What somebody does, as the record tells it.
 pub(super) struct Operation {
@@ -73,6 +73,12 @@ pub(super) trait Outcome: Send + 'static {
 impl Outcome for SwapReport {
     fn sha256(&self) -> Option<&str> {
         Some(&self.sha256)
+    }
+}
+
+impl Outcome for UpgradeReport {
+    fn sha256(&self) -> Option<&str> {
+        None
     }
 }
 

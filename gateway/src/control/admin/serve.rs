@@ -1,7 +1,7 @@
 //! Connections to the admin server and to the probes: accepted within limits, spoken to in HTTP/1.1.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,29 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::desk::Desk;
 use super::probes::Probes;
-use super::socket::{Listening, Peer, Stream};
-use super::{Access, AdminLimits, BindError, TokenError};
-use crate::config::model::AdminAddress;
+use super::socket::Peer;
+use super::{Access, AdminLimits, TokenError};
+use crate::config::model::ListenAddress;
 use crate::control::Operator;
+use crate::sockets::{Acceptor, Bound, Claimed, Listening, Socket, Terms};
 
 /// The admin server. Dropping it closes its socket and its connections.
 pub struct AdminServer {
     desk: Arc<Desk>,
     accepting: Accepting,
+}
+
+/// The admin server, or the probes, without a socket.
+#[derive(Debug, thiserror::Error)]
+#[error("the {what} server cannot listen on {address}: {error}")]
+pub struct BindError {
+    what: &'static str,
+    address: String,
+    error: crate::sockets::BindError,
 }
 
 /// The server of `/livez`, `/readyz` and `/metrics` alone. Dropping it closes its socket and its connections.
@@ -35,21 +45,27 @@ pub struct ProbesServer {
 }
 
 impl AdminServer {
-    /// Binds and serves, as a task of the runtime that this is called on. With port 0 the log tells the port.
+    /// Binds and serves, as a task of the runtime that this is called on. With port 0 the log tells the port. Sockets that
+    /// are `claimed` are used in the place of new ones.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn start(
-        address: &AdminAddress,
+    pub fn start(
+        address: &ListenAddress,
+        claimed: Claimed,
         access: &Access,
         limits: AdminLimits,
         operator: Arc<dyn Operator>,
     ) -> Result<Self, AdminError> {
         let desk = Arc::new(Desk::new(operator, access, limits.clone())?);
-        let listening = Listening::bind(address, "admin").await?;
-        tracing::info!(address = %listening, "admin listening");
-        let accepting = Accepting::start(listening, limits, desk.clone());
+        let accepting = Accepting::start("admin", address, claimed, limits, desk.clone())?;
+        tracing::info!(address = accepting.address, "admin listening");
         Ok(Self { desk, accepting })
+    }
+
+    /// What it listens on, to be passed on.
+    pub fn bound(&self) -> &Bound {
+        &self.accepting.bound
     }
 
     /// `HOST:PORT`, with the port that the system chose where 0 was asked for, or `unix:PATH`.
@@ -67,26 +83,31 @@ impl AdminServer {
 
     /// Closes the socket, and the connections when they have been answered what they asked, after a while at the latest:
     /// who moved the server elsewhere through it still hears so.
-    pub fn retire(self) {
-        self.accepting.retire();
+    pub fn retire(self) -> JoinHandle<()> {
+        self.accepting.retire()
     }
 }
 
 impl ProbesServer {
-    /// Binds and serves, as a task of the runtime that this is called on. With port 0 the log tells the port.
+    /// As [`AdminServer::start`].
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn start(address: SocketAddr, operator: Arc<dyn Operator>) -> Result<Self, BindError> {
-        let listening = Listening::bind(&AdminAddress::Tcp(address), "probes").await?;
-        tracing::info!(address = %listening, "probes listening");
-        let limits = AdminLimits::new(0);
-        Ok(Self { accepting: Accepting::start(listening, limits, Arc::new(Probes::new(operator))) })
+    pub fn start(address: &ListenAddress, claimed: Claimed, operator: Arc<dyn Operator>) -> Result<Self, BindError> {
+        let desk = Arc::new(Probes::new(operator));
+        let accepting = Accepting::start("probes", address, claimed, AdminLimits::new(0), desk)?;
+        tracing::info!(address = accepting.address, "probes listening");
+        Ok(Self { accepting })
+    }
+
+    /// What it listens on, to be passed on.
+    pub fn bound(&self) -> &Bound {
+        &self.accepting.bound
     }
 
     /// As [`AdminServer::retire`].
-    pub fn retire(self) {
-        self.accepting.retire();
+    pub fn retire(self) -> JoinHandle<()> {
+        self.accepting.retire()
     }
 
     /// `HOST:PORT`, with the port that the system chose where 0 was asked for.
@@ -112,32 +133,45 @@ pub(super) trait Answering: Send + Sync + 'static {
 /// A task that accepts until this is dropped, or retires.
 struct Accepting {
     address: String,
+    bound: Bound,
     is_retired: watch::Sender<bool>,
-    task: AbortHandle,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Accepting {
-    fn start(listening: Listening, limits: AdminLimits, answering: Arc<impl Answering>) -> Self {
-        let address = listening.to_string();
+    fn start(
+        what: &'static str,
+        address: &ListenAddress,
+        claimed: Claimed,
+        limits: AdminLimits,
+        answering: Arc<impl Answering>,
+    ) -> Result<Self, BindError> {
+        let fail = |error| BindError { what, address: address.to_string(), error };
+        let bound = Bound::new(address, Terms { mode: 0o600, spread: None }, claimed).map_err(fail)?;
         let (is_retired, retired) = watch::channel(false);
-        Self { address, is_retired, task: tokio::spawn(accept(listening, limits, answering, retired)).abort_handle() }
+        let socket = bound.sockets().first().map(Listening::try_clone).transpose();
+        let acceptor = socket.and_then(|socket| socket.ok_or(io::ErrorKind::NotFound)?.acceptor());
+        let acceptor = acceptor.map_err(|error| fail(error.into()))?;
+        let task = tokio::spawn(accept(acceptor, limits, answering, retired));
+        Ok(Self { address: bound.place().to_string(), bound, is_retired, task: Some(task) })
     }
 
-    fn retire(self) {
+    fn retire(mut self) -> JoinHandle<()> {
         self.is_retired.send_replace(true);
+        self.task.take().expect("only this function and the end take it")
     }
 }
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        if !*self.is_retired.borrow() {
-            self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
         }
     }
 }
 
 async fn accept(
-    listening: Listening,
+    acceptor: Acceptor,
     limits: AdminLimits,
     answering: Arc<impl Answering>,
     mut retired: watch::Receiver<bool>,
@@ -147,16 +181,20 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listening.accept() => accepted,
+            accepted = acceptor.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             _ = retired.changed() => break,
         };
         match accepted {
-            Ok((stream, peer)) => match permits.clone().try_acquire_owned() {
-                Ok(permit) => {
+            Ok(stream) => match (Peer::of(&stream), permits.clone().try_acquire_owned()) {
+                (Ok(peer), Ok(permit)) => {
                     connections.spawn(serve(stream, peer, limits.clone(), answering.clone(), permit, retired.clone()));
                 }
-                Err(_) => tracing::warn!(%peer, "the admin server has all the connections it may have: one is closed"),
+                (Ok(peer), Err(_)) => {
+                    tracing::warn!(%peer, "the admin server has all the connections it may have: one is closed");
+                }
+                // It is gone already.
+                (Err(_), _) => {}
             },
             Err(error) => {
                 // Out of file descriptors, most likely: waiting lets some close.
@@ -165,14 +203,14 @@ async fn accept(
             }
         }
     }
-    drop(listening);
+    drop(acceptor);
     let all = async { while connections.join_next().await.is_some() {} };
     // Streams of events have no end of their own.
     let _ = tokio::time::timeout(RETIRED_MAX, all).await;
 }
 
 async fn serve(
-    stream: Box<dyn Stream>,
+    stream: Socket,
     peer: Peer,
     limits: AdminLimits,
     answering: Arc<impl Answering>,

@@ -1,4 +1,4 @@
-//! The gateway as a whole: what it serves, and the two things that concern all of it, reload and drain.
+//! The gateway as a whole: what it serves, and what concerns all of it: reload, upgrade and drain.
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -10,7 +10,7 @@ use super::desk::Shared;
 use super::gate::Actor;
 use super::operation::{self, Operation};
 use super::problem::Problem;
-use crate::control::Status;
+use crate::control::{Status, UpgradeReport};
 
 pub(super) async fn status(State(shared): State<Shared>) -> Json<Status> {
     Json(shared.operator.status())
@@ -32,6 +32,16 @@ pub(super) async fn reload(
     let name = actor.name.to_string();
     let generation = operation::perform(shared.operator, operation, move |operator| operator.reload(name)).await?;
     Ok(Json(json!({ "generation": generation })))
+}
+
+/// Answers when the other process serves, or will not.
+pub(super) async fn upgrade(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<UpgradeReport>, Problem> {
+    let operation = Operation::new("upgrade", &actor);
+    let name = actor.name.to_string();
+    operation::perform(shared.operator, operation, move |operator| operator.upgrade(name)).await.map(Json)
 }
 
 /// Answers before the drain has ended, since the process ends with it.

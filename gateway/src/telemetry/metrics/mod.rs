@@ -26,6 +26,7 @@ pub struct Metrics {
     reload_success_timestamp: Gauge,
     swaps: IntCounterVec,
     certificate_renewals: IntCounterVec,
+    upgrades: IntCounterVec,
 }
 
 /// What is known of plugins, routes and upstreams at the moment of a scrape.
@@ -153,6 +154,11 @@ impl Metrics {
                 "Certificates whose files changed, by how that ended.",
                 &["listener", "outcome"],
             ),
+            upgrades: counters(
+                "witgate_upgrades_total",
+                "Processes that were started to take this one's place, by whether they do.",
+                &["outcome"],
+            ),
         };
         let build_info =
             IntGaugeVec::new(Opts::new("witgate_build_info", "Always 1; the version is the label."), &["version"])
@@ -166,6 +172,7 @@ impl Metrics {
         register(Box::new(metrics.reload_success_timestamp.clone()));
         register(Box::new(metrics.swaps.clone()));
         register(Box::new(metrics.certificate_renewals.clone()));
+        register(Box::new(metrics.upgrades.clone()));
         register(Box::new(ProcessCollector::for_self()));
         metrics
     }
@@ -188,6 +195,11 @@ impl Metrics {
     /// Another generation serves, whatever made it.
     pub fn generation(&self, generation: u64) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// Another process took this one's place, or should have.
+    pub fn upgraded(&self, outcome: &str) {
+        self.upgrades.with_label_values(&[outcome]).inc();
     }
 
     /// A plugin's version changed, or should have.

@@ -16,7 +16,8 @@ const ALL_BUT_HASHING: [Balance; 4] = [Balance::RoundRobin, Balance::Random, Bal
 const HASHING: [Balance; 2] = [Balance::Maglev, Balance::RingHash];
 
 fn named(names: impl IntoIterator<Item = usize>) -> Vec<Arc<Endpoint>> {
-    let endpoint = |name: usize| Arc::new(Endpoint { host: format!("10.0.{}.{}", name / 256, name % 256), port: 80 });
+    let endpoint =
+        |name: usize| Arc::new(Endpoint::Tcp { host: format!("10.0.{}.{}", name / 256, name % 256), port: 80 });
     names.into_iter().map(endpoint).collect()
 }
 

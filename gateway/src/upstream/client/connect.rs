@@ -1,4 +1,4 @@
-//! Making connections: TCP, TLS where the upstream has it, and the protocol on top.
+//! Making connections: TCP or a socket file, TLS where the upstream has it, and the protocol on top.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -13,10 +13,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::super::endpoint::Socket;
 use super::super::load::Slot;
 use super::super::transport::{HTTP2, Tls};
 use super::super::{Endpoint, Protocol, Transport};
@@ -41,7 +41,7 @@ impl TlsClient {
         Some(Self { connector: TlsConnector::from(Arc::new(config)), name })
     }
 
-    pub(super) async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn handshake(&self, stream: Socket) -> io::Result<TlsStream<Socket>> {
         self.connector.connect(self.name.clone(), stream).await
     }
 }
@@ -54,7 +54,7 @@ pub(super) async fn connect(
     slot: Slot,
 ) -> Result<Kept, SendError> {
     let made = async {
-        let stream = tcp(endpoint).await?;
+        let stream = endpoint.connect().await?;
         let Some(tls) = tls else {
             return match transport.protocol {
                 Protocol::Http2 => http2(stream, transport, slot).await,
@@ -71,12 +71,6 @@ pub(super) async fn connect(
     };
     let limit = transport.timeouts.connect;
     tokio::time::timeout(limit, made).await.map_err(|_| SendError::ConnectTimeout(limit))?
-}
-
-pub(super) async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 async fn http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, slot: Slot) -> Result<Kept, SendError> {

@@ -3,7 +3,7 @@
 //! ```text
 //! outgoing   a request in the form of its protocol; knows when its body has left
 //! kept       connections that wait for requests, or share them
-//! connect    TCP, TLS, protocol
+//! connect    a socket, TLS, protocol
 //! upgrade    a connection for one request that may turn it into something else
 //! failure    why there is no response
 //! ```
@@ -158,7 +158,7 @@ impl Client {
             }
             Kept::Http2(http2) => {
                 let is_tls = self.transport.tls.is_some();
-                outgoing::into_http2(&mut request, is_tls, || self.endpoint.to_string());
+                outgoing::into_http2(&mut request, is_tls, || self.endpoint.authority());
                 let mut sender = http2.sender.clone();
                 let leaving = Leaving { client: Rc::downgrade(self), stream: Some(http2.begin()) };
                 match sender.try_send_request(request).await {

@@ -8,7 +8,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::Protocol;
 use super::super::load::Slot;
-use super::connect::tcp;
 use super::kept::{Http1, Kept};
 use super::outgoing::Outgoing;
 use super::{Client, SendError};
@@ -23,7 +22,7 @@ impl Client {
         };
         let tls = self.tls_client(known, Protocol::Http1)?;
         let made = async {
-            let stream = tcp(&self.endpoint).await?;
+            let stream = self.endpoint.connect().await?;
             match tls {
                 Some(tls) => http1(tls.handshake(stream).await?, slot).await,
                 None => http1(stream, slot).await,

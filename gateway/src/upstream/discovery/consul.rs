@@ -91,7 +91,7 @@ fn member(entry: Entry) -> Option<(Endpoint, u32)> {
     let Entry { node, service } = entry;
     let host = if service.address.is_empty() { node.address } else { service.address };
     let weight = service.weights.map_or(1, |weights| u32::from(weights.passing));
-    (service.port > 0 && !host.is_empty()).then_some((Endpoint { host, port: service.port }, weight))
+    (service.port > 0 && !host.is_empty()).then_some((Endpoint::Tcp { host, port: service.port }, weight))
 }
 
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ mod tests {
         ]"#;
         let entries: Vec<Entry> = serde_json::from_str(entries).expect("as Consul writes it");
         let found: Found = entries.into_iter().filter_map(member).collect();
-        let endpoint = |host: &str, port| Endpoint { host: host.to_owned(), port };
+        let endpoint = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
         assert_eq!(found, [(endpoint("10.0.0.1", 80), 1), (endpoint("10.1.0.1", 81), 3)]);
     }
 

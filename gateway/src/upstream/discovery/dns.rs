@@ -48,7 +48,7 @@ impl Dns {
 
     async fn addresses(&mut self, port: u16) -> Result<(Found, Instant), DiscoveryError> {
         let answer = self.look_up(&self.name.clone()).await?;
-        let found = answer.iter().map(|address| (Endpoint { host: address.to_string(), port }, 1)).collect();
+        let found = answer.iter().map(|address| (Endpoint::Tcp { host: address.to_string(), port }, 1)).collect();
         Ok((found, answer.valid_until()))
     }
 
@@ -69,7 +69,9 @@ impl Dns {
             valid_until = valid_until.min(addresses.valid_until());
             let weight = u32::from(service.weight.max(1));
             found.extend(
-                addresses.iter().map(|address| (Endpoint { host: address.to_string(), port: service.port }, weight)),
+                addresses
+                    .iter()
+                    .map(|address| (Endpoint::Tcp { host: address.to_string(), port: service.port }, weight)),
             );
         }
         Ok((found, valid_until))

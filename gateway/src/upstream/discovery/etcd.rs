@@ -180,7 +180,7 @@ mod tests {
 
     fn check(value: &str, expected: Option<(&str, u16, u32)>) {
         let entry = KeyValue { key: BASE64.encode("k"), value: BASE64.encode(value) };
-        let expected = expected.map(|(host, port, weight)| (Endpoint { host: host.to_owned(), port }, weight));
+        let expected = expected.map(|(host, port, weight)| (Endpoint::Tcp { host: host.to_owned(), port }, weight));
         assert_eq!(member(&entry), expected, "{value}");
     }
 

@@ -118,7 +118,7 @@ fn endpoint(text: &str) -> Option<Endpoint> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_host = !host.is_empty() && !host.contains(['/', '@', ' ', '[', ']']);
     let port = port.parse().ok().filter(|port| *port > 0)?;
-    is_host.then(|| Endpoint { host: host.to_owned(), port })
+    is_host.then(|| Endpoint::Tcp { host: host.to_owned(), port })
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);

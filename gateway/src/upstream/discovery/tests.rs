@@ -3,7 +3,7 @@
 use super::*;
 
 fn found(count: usize) -> Found {
-    (0..count).map(|number| (Endpoint { host: format!("host-{number:05}"), port: 80 }, 1)).collect()
+    (0..count).map(|number| (Endpoint::Tcp { host: format!("host-{number:05}"), port: 80 }, 1)).collect()
 }
 
 #[test]

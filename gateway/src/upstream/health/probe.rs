@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::super::endpoint::Socket;
 use super::super::transport::Tls;
 use super::super::{Endpoint, Protocol, Transport};
 
@@ -58,7 +58,7 @@ pub(super) enum ProbeError {
 
 /// Over TLS where the upstream has it, though a check of `Tcp` ends before that.
 pub(super) async fn probe(probe: &Probe, endpoint: &Endpoint, transport: &Transport) -> Result<(), ProbeError> {
-    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await.map_err(ProbeError::Connect)?;
+    let stream = endpoint.connect().await.map_err(ProbeError::Connect)?;
     let is_http2 = matches!(probe, Probe::Grpc { .. }) || transport.protocol == Protocol::Http2;
     let stream: Stream = match (&transport.tls, probe) {
         (None, _) | (_, Probe::Tcp) => Box::new(stream),
@@ -78,7 +78,7 @@ pub(super) async fn probe(probe: &Probe, endpoint: &Endpoint, transport: &Transp
     }
 }
 
-async fn secured(stream: TcpStream, tls: &Tls, endpoint: &Endpoint, is_http2: bool) -> io::Result<impl Io + use<>> {
+async fn secured(stream: Socket, tls: &Tls, endpoint: &Endpoint, is_http2: bool) -> io::Result<impl Io + use<>> {
     let name = tls.name_of(endpoint).ok_or_else(|| io::Error::other("no certificate could be for this host"))?;
     let mut config = tls.config.clone();
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
@@ -92,9 +92,9 @@ async fn get(
     endpoint: &Endpoint,
     is_http2: bool,
 ) -> Result<Response<Incoming>, ProbeError> {
-    let target = if is_http2 { format!("http://{endpoint}{path}") } else { path.to_owned() };
+    let target = if is_http2 { format!("http://{}{path}", endpoint.authority()) } else { path.to_owned() };
     let request = Request::get(target).header(USER_AGENT, AGENT);
-    let request = if is_http2 { request } else { request.header(HOST, endpoint.to_string()) };
+    let request = if is_http2 { request } else { request.header(HOST, endpoint.authority()) };
     let request = request.body(Full::<Bytes>::default()).map_err(|_| ProbeError::Malformed)?;
     // The error of a connection reaches the request; it ends with the sender.
     if is_http2 {
@@ -110,7 +110,7 @@ async fn get(
 async fn call(stream: Stream, service: &str, endpoint: &Endpoint) -> Result<Response<Incoming>, ProbeError> {
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::post(format!("http://{endpoint}/grpc.health.v1.Health/Check"))
+    let request = Request::post(format!("http://{}/grpc.health.v1.Health/Check", endpoint.authority()))
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
         .header(USER_AGENT, AGENT)
@@ -215,7 +215,7 @@ mod tests {
             let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             let _ = connection.serve_connection(TokioIo::new(stream), service).await;
         });
-        Endpoint { host: "127.0.0.1".to_owned(), port }
+        Endpoint::Tcp { host: "127.0.0.1".to_owned(), port }
     }
 
     #[tokio::test]
@@ -237,7 +237,7 @@ mod tests {
     async fn a_server_that_speaks_no_http_is_not_healthy() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has free ports");
         let port = server.local_addr().expect("it is bound").port();
-        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
         assert!(probe(&Probe::Tcp, &endpoint, &plain()).await.is_ok());
         tokio::spawn(async move { while server.accept().await.is_ok() {} });
         let outcome = probe(&Probe::Http { path: "/".to_owned(), statuses: Vec::new() }, &endpoint, &plain()).await;

@@ -19,8 +19,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::{Access, AdminLimits, AdminServer, AdminToken};
-use crate::config::model::{AdminAddress, Role};
-use crate::control::{Answer, Event, OperationError, Operator, PluginStatus, Status, Swap, SwapReport};
+use crate::config::model::{ListenAddress, Role};
+use crate::control::{Answer, Event, OperationError, Operator, PluginStatus, Status, Swap, SwapReport, UpgradeReport};
+use crate::sockets::Claimed;
 
 /// An operator who does nothing.
 pub(super) struct Recorder {
@@ -79,6 +80,7 @@ impl Operator for Recorder {
     fn status(&self) -> Status {
         Status {
             version: "0.0.0",
+            pid: 42,
             generation: 7,
             ready: self.is_ready(),
             uptime: Duration::from_millis(1500),
@@ -146,6 +148,11 @@ impl Operator for Recorder {
         Box::pin(self.outcome(8))
     }
 
+    fn upgrade(&self, actor: String) -> Answer<'_, UpgradeReport> {
+        self.write(format!("upgrade by {actor}"));
+        Box::pin(self.outcome(UpgradeReport { pid: 43, program: "witgate".to_owned(), took_ms: 1.5 }))
+    }
+
     fn drain(&self, actor: String) {
         self.write(format!("drain by {actor}"));
     }
@@ -186,8 +193,8 @@ impl Admin {
     async fn with_limits(operator: Arc<Recorder>, change: impl FnOnce(&mut AdminLimits)) -> Self {
         let mut limits = AdminLimits::new(1000);
         change(&mut limits);
-        let any = AdminAddress::Tcp("127.0.0.1:0".parse().unwrap());
-        let server = AdminServer::start(&any, &access(), limits, operator).await.unwrap();
+        let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+        let server = AdminServer::start(&any, Claimed::default(), &access(), limits, operator).unwrap();
         Self { address: server.address().parse().unwrap(), server }
     }
 

@@ -10,7 +10,8 @@ use crate::control::{AdminError, ProbesServer};
 
 async fn start(path: &Path) -> Result<AdminServer, AdminError> {
     let limits = AdminLimits::new(1000);
-    AdminServer::start(&AdminAddress::Unix(path.to_owned()), &access(), limits, Arc::<Recorder>::default()).await
+    let address = ListenAddress::Unix(path.to_owned());
+    AdminServer::start(&address, Claimed::default(), &access(), limits, Arc::<Recorder>::default())
 }
 
 #[tokio::test]
@@ -53,7 +54,8 @@ async fn an_address_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     let operator = Arc::<Recorder>::default();
-    let failed = AdminServer::start(&AdminAddress::Tcp(address), &access(), AdminLimits::new(1), operator).await;
+    let failed =
+        AdminServer::start(&ListenAddress::Tcp(address), Claimed::default(), &access(), AdminLimits::new(1), operator);
     let told = failed.err().expect("it is taken").to_string();
     assert!(told.contains(&format!("the admin server cannot listen on {address}")), "{told}");
 }
@@ -61,7 +63,8 @@ async fn an_address_that_is_taken_is_named() {
 #[tokio::test]
 async fn probes_at_an_address_of_their_own_show_nothing_else() {
     let operator = Arc::<Recorder>::default();
-    let server = ProbesServer::start("127.0.0.1:0".parse().unwrap(), operator).await.unwrap();
+    let server =
+        ProbesServer::start(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()), Claimed::default(), operator).unwrap();
     let address = server.address();
     for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/api/status", 404), ("/", 404)] {
         // A probe is sent to an address, and asks by any name.
