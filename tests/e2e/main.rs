@@ -55,6 +55,7 @@ mod tls_example;
 mod tls_handshakes;
 mod tls_renewal;
 mod transforms;
+mod upgrade;
 mod upstream_faults;
 mod upstream_http2;
 mod upstream_limits;

@@ -48,7 +48,16 @@ impl Tally {
 impl Load {
     /// `clients` connections ask for `path`, each as fast as it is answered.
     pub fn start(address: SocketAddr, path: &str, clients: usize) -> Load {
-        let request = http(&[&format!("GET {path} HTTP/1.1"), "Host: test.example"], "");
+        Load::of(http(&[&format!("GET {path} HTTP/1.1"), "Host: test.example"], ""), address, clients)
+    }
+
+    /// The same with a new connection for each request.
+    pub fn anew(address: SocketAddr, path: &str, clients: usize) -> Load {
+        let lines = [&format!("GET {path} HTTP/1.1"), "Host: test.example", "Connection: close"];
+        Load::of(http(&lines, ""), address, clients)
+    }
+
+    fn of(request: Vec<u8>, address: SocketAddr, clients: usize) -> Load {
         let (stop, stopped) = watch::channel(false);
         let (count, tally) = watch::channel(Tally::default());
         let mut tasks = JoinSet::new();

@@ -63,6 +63,8 @@ impl Gateway {
                 self.0.event("upgrade", [("pid", (*pid).into())]);
                 self.0.ending.notify_one();
             }
+            // Nothing was tried.
+            Err(UpgradeError::UnderWay) => {}
             Err(error) => {
                 self.0.metrics.upgraded("failed");
                 tracing::error!(%error, "upgrade failed");
