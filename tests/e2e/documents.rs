@@ -38,9 +38,13 @@ fn the_readme_gives_commands_that_exist() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configurations_in_documents_are_valid() {
-    for document in
-        ["README.md", "gateway/docs/upstreams.md", "gateway/docs/forwarding.md", "gateway/docs/protocols.md"]
-    {
+    for document in [
+        "README.md",
+        "gateway/docs/hardening.md",
+        "gateway/docs/upstreams.md",
+        "gateway/docs/forwarding.md",
+        "gateway/docs/protocols.md",
+    ] {
         let text = fs::read_to_string(root().join(document)).expect("a document is text");
         let config = blocks(&text, "yaml").next().expect("it shows a configuration");
         let output = GATEWAY.on("validate", config, &[]).await;

@@ -89,6 +89,23 @@ async fn trailers_pass_both_ways() {
     assert_eq!(answer.trailers["x-total"], "6+1");
 }
 
+/// What is stripped from headers would come back through trailers, at an upstream that takes them for headers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_carry_no_field_that_a_client_may_not_send() {
+    let origin = Upstream::echo().await;
+    let keyed = "name: keyed\nmatch: { path: { exact: /keyed } }\nupstream: origin\nfilters:
+  - { use: api-key, config: { inject: { x-user-id: id }, keys: [{ key: key-0123456789, id: me }] } }";
+    let gateway = GATEWAY.start(Config::to(&origin).builtin("api-key").and_route(keyed)).await;
+    let trailers = ["x-sum", "x-user-id", "x_user_id", "authorization", "content-length"];
+    let fields = trailers.map(|name| (http::HeaderName::from_static(name), http::HeaderValue::from_static("6")));
+    let mut request = get("/").map(|_| Frames::data("abc").and_trailers(http::HeaderMap::from_iter(fields)));
+    *request.method_mut() = http::Method::POST;
+    request.headers_mut().insert("trailer", trailers.join(", ").parse().expect("a value"));
+    let echo = gateway.http2().await.ask(request).await.echo();
+    let names: Vec<_> = echo.trailers.0.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-sum"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_streams_and_a_cut_one_resets_its_stream_alone() {
     let mut origin = Upstream::manual().await;

@@ -56,6 +56,22 @@ const BEFORE: &[Fault] = &[
         flag: "UR",
     },
     Fault {
+        what: "both framings",
+        bytes: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        end: stays,
+        status: 502,
+        proxy_status: PROTOCOL,
+        flag: "UR",
+    },
+    Fault {
+        what: "another coding",
+        bytes: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        end: stays,
+        status: 502,
+        proxy_status: PROTOCOL,
+        flag: "UR",
+    },
+    Fault {
         what: "two lengths",
         bytes: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         end: stays,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -339,6 +339,14 @@ impl Gateway {
         self.signal(Signal::TERM);
         self.log.ended().await;
         self.heir = None;
+    }
+
+    /// From now on it may open so many files more than it has open.
+    pub fn limit_files(&self, more: usize) {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid().as_raw_nonzero())).expect("the gateway runs").count();
+        let current = Some(u64::try_from(open + more).expect("some files"));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(Some(self.pid()), Resource::Nofile, Rlimit { current, maximum }).expect("the gateway is our child");
     }
 
     fn pid(&self) -> Pid {

@@ -29,6 +29,7 @@ mod admin;
 mod client;
 mod http2;
 mod http2_call;
+pub mod frames;
 mod http2_upstream;
 mod websocket;
 mod load;

@@ -47,6 +47,10 @@ pub struct SpanOrNever(pub Option<Span>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsVersion(pub model::TlsVersion);
 
+/// `512MiB`, or `90%` of what there is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SizeOrShare(pub model::MemoryLimit);
+
 /// A word, or a number as its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberOrWord(pub String);
@@ -177,6 +181,16 @@ impl Scalar for TlsVersion {
     }
 }
 
+impl Scalar for SizeOrShare {
+    const EXPECTED: &'static str = "a size with its unit, such as `512MiB`, or a share, such as `90%`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let share = |Share(percent)| Self(model::MemoryLimit::Share(percent));
+        let size = |Size(size)| Self(model::MemoryLimit::Size(size));
+        Share::from_text(text).map(share).or_else(|| Size::from_text(text).map(size))
+    }
+}
+
 impl Scalar for NumberOrWord {
     const EXPECTED: &'static str = "a word or a whole number";
 
@@ -272,6 +286,9 @@ scalar!(Factor, "Factor", {
 });
 scalar!(SpanOrNever, "DurationOrNever", {
     "type": "string", "pattern": "^(never|[0-9]+(ms|s|m|h|d))$|\\$\\{", "examples": ["1h", "never"]
+});
+scalar!(SizeOrShare, "SizeOrShare", {
+    "type": "string", "pattern": "^([0-9]+(B|KiB|MiB|GiB)|[0-9]+(\\.[0-9]+)?%)$|\\$\\{", "examples": ["512MiB", "90%"]
 });
 scalar!(AutoOrWhole, "AutoOrWhole", {
     "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^(auto|[0-9]+)$|\\$\\{" }]

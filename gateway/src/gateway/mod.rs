@@ -10,6 +10,7 @@
 //! certificates  that are renewed when their files change
 //! commit        a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
 //! swap          one plugin's version takes another's place, at once or by degrees
+//! overload      what is given up when memory or time runs out
 //! flips         circuits that open and close
 //! trials        what becomes of versions on trial
 //! watch         plugins whose files are watched
@@ -26,6 +27,7 @@ mod certificates;
 mod commit;
 mod flips;
 mod operator;
+mod overload;
 mod swap;
 mod trials;
 mod watch;
@@ -45,7 +47,7 @@ use crate::config::{Document, Faults, Loaded};
 use crate::control::{AdminError, Event, Overrides, StateDir, StateDirError};
 use crate::outbound::Trust;
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
-use crate::server::{self, WorkerHandle};
+use crate::server::{self, Overload, WorkerHandle};
 use crate::snapshot::{self, BuildError, Choices, Snapshot};
 use crate::sockets::Inheritance;
 use crate::telemetry::Metrics;
@@ -88,6 +90,7 @@ struct Shared {
     program: Program,
     pid_file: OnceLock<PidFile>,
     metrics: Metrics,
+    overload: Arc<Overload>,
     servers: tokio::sync::Mutex<admin::Servers>,
 }
 
@@ -172,8 +175,9 @@ impl Gateway {
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let fresh = Listeners::default().bind(&snapshot.listeners, workers_wanted, inheritance)?;
         let current = Arc::new(ArcSwap::from(snapshot.clone()));
+        let overload = overload::shared(workers_wanted, &loaded.config.overload);
         let workers = (0..workers_wanted)
-            .map(|number| server::spawn(number, current.clone(), runtime.clone()))
+            .map(|number| server::spawn(number, current.clone(), runtime.clone(), overload.clone()))
             .collect::<Result<_, _>>()
             .map_err(GatewayError::Worker)?;
         let mut running = Running {
@@ -202,6 +206,7 @@ impl Gateway {
             program,
             pid_file: OnceLock::new(),
             metrics: Metrics::new(),
+            overload,
             servers: tokio::sync::Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             running: tokio::sync::Mutex::new(running),
@@ -212,6 +217,7 @@ impl Gateway {
         watch::start(&gateway.0);
         flips::start(&gateway.0);
         certificates::start(&gateway.0);
+        overload::start(&gateway.0);
         Ok(gateway)
     }
 

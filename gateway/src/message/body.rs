@@ -5,13 +5,17 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::headers::strip_trailers;
 
 /// The body of a request or response on its way through the gateway.
 #[derive(Default)]
@@ -32,6 +36,11 @@ pub struct Stream {
     waiting_since: Option<Instant>,
     /// Made at the first wait. What arrives does not touch it: when it goes off, it is set anew if that was too early.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Of a request: the fields that no client may send, in trailers neither.
+    owned: Option<Rc<[HeaderName]>>,
+    /// How long it was waited for so far, and what came meanwhile, where it must come at some rate.
+    waited: Duration,
+    received_bytes: u64,
     /// Runs once, when the whole body has passed; dropped without running when it has not.
     on_end: Option<Box<dyn FnOnce()>>,
 }
@@ -43,6 +52,8 @@ pub struct Limits {
     pub bytes_max: u64,
     /// How long it may stand still.
     pub idle: Duration,
+    /// What must arrive in each second that it is waited for, after a time of grace; 0 is no limit.
+    pub bytes_per_second_min: u64,
 }
 
 /// Why a body ended early.
@@ -52,6 +63,8 @@ pub enum BodyError {
     TooLarge,
     #[error("the body stood still for {0:?}")]
     Idle(Duration),
+    #[error("the body arrived at less than {0} bytes a second")]
+    TooSlow(u64),
     #[error(transparent)]
     Connection(#[from] hyper::Error),
     #[error("the body was not over when the request's time was")]
@@ -68,6 +81,8 @@ pub enum BodyFault {
     TooLarge,
     #[error("it took too long")]
     Slow,
+    #[error("its framing is broken (RFC 9112 §7.1)")]
+    Malformed,
     #[error("its sender went away")]
     Gone,
     #[error("a filter broke it off")]
@@ -78,7 +93,8 @@ impl BodyError {
     pub fn fault(&self) -> BodyFault {
         match self {
             Self::TooLarge => BodyFault::TooLarge,
-            Self::Idle(_) | Self::Late => BodyFault::Slow,
+            Self::Idle(_) | Self::TooSlow(_) | Self::Late => BodyFault::Slow,
+            Self::Connection(error) if is_malformed(error) => BodyFault::Malformed,
             Self::Connection(_) => BodyFault::Gone,
             Self::BrokenOff => BodyFault::BrokenOff,
         }
@@ -94,8 +110,32 @@ impl Body {
             }
             return Self::Empty;
         }
-        Self::Stream(Stream { inner, limits, waiting_since: None, alarm: None, on_end })
+        Self::Stream(Stream {
+            inner,
+            limits,
+            waiting_since: None,
+            alarm: None,
+            owned: None,
+            waited: Duration::ZERO,
+            received_bytes: 0,
+            on_end,
+        })
     }
+
+    /// Wraps what arrives from a client; no field of `owned` passes in its trailers.
+    pub fn of_request(inner: Incoming, limits: Limits, owned: &Rc<[HeaderName]>) -> Self {
+        let mut body = Self::stream(inner, limits, None);
+        if let Self::Stream(stream) = &mut body {
+            stream.owned = Some(owned.clone());
+        }
+        body
+    }
+}
+
+/// Whether bytes came that are no body, and not too few of them.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput))
 }
 
 impl http_body::Body for Body {
@@ -139,18 +179,26 @@ impl Stream {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
             ready!(self.poll_alarm(context));
-            return Poll::Ready(Some(Err(BodyError::Idle(self.limits.idle))));
+            return Poll::Ready(Some(Err(self.too_late())));
         };
-        self.waiting_since = None;
+        if let Some(since) = self.waiting_since.take()
+            && self.limits.bytes_per_second_min > 0
+        {
+            self.waited += since.elapsed();
+        }
         let frame = match frame {
             None => None,
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let (Some(trailers), Some(owned)) = (frame.trailers_mut(), &self.owned) {
+                    strip_trailers(trailers, owned);
+                }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 let Some(left) = self.limits.bytes_max.checked_sub(bytes) else {
                     return Poll::Ready(Some(Err(BodyError::TooLarge)));
                 };
                 self.limits.bytes_max = left;
+                self.received_bytes += bytes;
                 Some(Ok(frame))
             }
         };
@@ -163,9 +211,27 @@ impl Stream {
         Poll::Ready(frame)
     }
 
-    /// Ready when nothing has arrived for too long.
+    /// How much longer it may be waited for, by the rate. It never ends earlier than it was to end before.
+    fn patience(&self) -> Duration {
+        match self.limits.bytes_per_second_min {
+            0 => Duration::MAX,
+            rate => (self.limits.idle.min(RATE_GRACE_MAX)
+                + Duration::from_secs_f64(self.received_bytes as f64 / rate as f64))
+            .saturating_sub(self.waited),
+        }
+    }
+
+    fn too_late(&self) -> BodyError {
+        if self.patience() < self.limits.idle {
+            BodyError::TooSlow(self.limits.bytes_per_second_min)
+        } else {
+            BodyError::Idle(self.limits.idle)
+        }
+    }
+
+    /// Ready when nothing has arrived for too long, or too little over all.
     fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let due = *self.waiting_since.get_or_insert_with(Instant::now) + self.limits.idle;
+        let due = *self.waiting_since.get_or_insert_with(Instant::now) + self.limits.idle.min(self.patience());
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
             ready!(alarm.as_mut().poll(context));
@@ -176,6 +242,9 @@ impl Stream {
         }
     }
 }
+
+/// What a slow start or a short pause may take; no longer than a body may stand still.
+const RATE_GRACE_MAX: Duration = Duration::from_secs(10);
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

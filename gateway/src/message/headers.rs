@@ -37,10 +37,27 @@ pub fn strip_owned(headers: &mut HeaderMap, owned: &[HeaderName]) {
     }
 }
 
+/// Removes from a request's trailers what may not be there, and every field in `owned`: an upstream may take them for headers.
+pub fn strip_trailers(trailers: &mut HeaderMap, owned: &[HeaderName]) {
+    for name in FORBIDDEN_TRAILERS {
+        trailers.remove(name);
+    }
+    strip_owned(trailers, owned);
+}
+
 /// Whether a field frames or routes the message, and so is the gateway's to write: two opinions on where a message ends
 /// are how requests are smuggled (RFC 9112 §11.2).
 pub fn is_framing(name: &HeaderName) -> bool {
     *name == CONTENT_LENGTH || *name == HOST || is_hop_by_hop(name)
+}
+
+/// Whether an answer says once and clearly where it ends. hyper goes by one of two framings and leaves the other in its head.
+pub fn has_one_framing(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return true };
+    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        && codings.next().is_none()
+        && !headers.contains_key(CONTENT_LENGTH)
 }
 
 /// Whether a field that is a list of tokens has this one (RFC 9110 §5.6.1), in whatever case.
@@ -48,6 +65,30 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
+
+/// What frames, routes, authenticates or describes a message must be known before its content (RFC 9110 §6.5.1).
+pub const FORBIDDEN_TRAILERS: [&str; 20] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)

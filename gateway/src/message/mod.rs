@@ -11,7 +11,9 @@ mod replay;
 pub mod upgrade;
 
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
-pub use headers::{has_token, is_framing, strip_hop_by_hop, strip_owned};
+pub use headers::{
+    FORBIDDEN_TRAILERS, has_one_framing, has_token, is_framing, strip_hop_by_hop, strip_owned, strip_trailers,
+};
 pub use key::{NoRequestKey, RequestKey, cookie, hash, parameter};
 pub use problem::{X_REQUEST_ID, problem};
 pub use replay::Replay;

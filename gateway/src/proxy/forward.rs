@@ -175,7 +175,7 @@ impl Way<'_> {
         let cause = match &error {
             error if error.is_connect_failure() => Cause::ConnectFailure,
             SendError::Connection { loss: Loss::Unprocessed, .. } => Cause::Unprocessed,
-            SendError::Connection { .. } => Cause::Reset,
+            SendError::Connection { .. } | SendError::Framing => Cause::Reset,
             _ => Cause::Final,
         };
         let (upstream, endpoint) = self.names(endpoint);
@@ -256,7 +256,7 @@ fn receive(upstream: &Upstream, route: &Route, exchange: &mut Exchange, sent: Se
     } else {
         idle
     };
-    let limits = BodyLimits { bytes_max: u64::MAX, idle };
+    let limits = BodyLimits { bytes_max: u64::MAX, idle, bytes_per_second_min: 0 };
     exchange.response = ResponseHead { status: head.status, headers: head.headers, origin: Origin::Upstream };
     exchange.response_body = Body::stream(incoming, limits, Some(give_back));
 }

@@ -131,7 +131,7 @@ fn message(exchange: &Exchange) -> HeaderValue {
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
     let text = detail.or_else(|| exchange.response.status.canonical_reason()).unwrap_or("refused by the gateway");
     let end = text.floor_char_boundary(MESSAGE_BYTES_MAX);
-    HeaderValue::from_str(&percent_encode(text[..end].as_bytes(), NOT_IN_MESSAGES).to_string())
+    HeaderValue::from_str(&percent_encode(&text.as_bytes()[..end], NOT_IN_MESSAGES).to_string())
         .expect("what is no visible ASCII is encoded")
 }
 

@@ -18,6 +18,14 @@ pub enum ProxyError {
     BadRequest(&'static str),
     #[error("{0}")]
     Path(PathError),
+    #[error("the protocol version is not one that this gateway speaks (RFC 9110 §2.5)")]
+    VersionUnknown,
+    #[error("the request's target is longer than this listener allows")]
+    TargetTooLong,
+    #[error("{0}")]
+    HeadTooLarge(&'static str),
+    #[error("the request's head took too long")]
+    HeadTooSlow,
     #[error("the request's body is larger than this listener allows")]
     BodyTooLarge,
     #[error("this host has another certificate than the one this connection was made with: use another connection")]
@@ -30,6 +38,8 @@ pub enum ProxyError {
     BadSwitch { upstream: String, fault: &'static str },
     #[error("the answer to a request for a tunnel was neither a tunnel nor an error")]
     NotSwitched,
+    #[error("the gateway is busy")]
+    Overloaded,
     #[error("no route matches")]
     NoRoute,
     #[error("no endpoint has weight")]
@@ -55,9 +65,23 @@ struct Told {
 }
 
 impl ProxyError {
+    /// Whether the request is refused for its head, or because there is no time for it: before anything was done about it.
+    pub(super) fn is_of_head(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::Path(_)
+                | Self::TargetTooLong
+                | Self::HeadTooLarge(_)
+                | Self::BodyTooLarge
+                | Self::Overloaded
+        )
+    }
+
     /// The reason, in the access log's words.
     pub fn flag(&self) -> Option<Flag> {
         match self {
+            Self::Overloaded => Some(Flag::Overload),
             Self::NoRoute => Some(Flag::NoRoute),
             Self::NoEndpoint => Some(Flag::NoEndpoint),
             Self::Filter(FilterError::Failed { .. }) => Some(Flag::PluginError),
@@ -77,7 +101,8 @@ impl ProxyError {
     /// The answer to the client, and a line in the log when the fault was not the client's.
     pub fn reply(&self, request_id: &HeaderValue) -> Reply {
         let told = self.told();
-        if told.status.is_server_error() {
+        // Of what comes in floods a line for each would only make it worse.
+        if told.status.is_server_error() && !matches!(self, Self::VersionUnknown | Self::Overloaded) {
             let id = request_id.to_str().unwrap_or_default();
             let flag = self.flag().map_or("", Flag::code);
             tracing::warn!(request_id = id, status = told.status.as_u16(), flag, error = %self, "request failed");
@@ -102,8 +127,17 @@ impl ProxyError {
         let plain = |status, detail: String| Told { status, detail, proxy_status: None };
         match self {
             Self::BadRequest(_) | Self::Path(_) => plain(StatusCode::BAD_REQUEST, self.to_string()),
+            Self::VersionUnknown => plain(StatusCode::HTTP_VERSION_NOT_SUPPORTED, self.to_string()),
+            Self::TargetTooLong => plain(StatusCode::URI_TOO_LONG, self.to_string()),
+            Self::HeadTooSlow => plain(StatusCode::REQUEST_TIMEOUT, self.to_string()),
+            Self::HeadTooLarge(_) => plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, self.to_string()),
             Self::BodyTooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
             Self::Misdirected => plain(StatusCode::MISDIRECTED_REQUEST, self.to_string()),
+            Self::Overloaded => Told {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                detail: self.to_string(),
+                proxy_status: Some("proxy_internal_error"),
+            },
             Self::NoRoute => plain(StatusCode::NOT_FOUND, self.to_string()),
             Self::UpgradeRefused { .. } => plain(StatusCode::FORBIDDEN, self.to_string()),
             Self::WebSocketVersion => plain(StatusCode::UPGRADE_REQUIRED, self.to_string()),
@@ -165,7 +199,7 @@ fn upstream_told(error: &SendError) -> Told {
         SendError::Connect(_) => beyond(StatusCode::BAD_GATEWAY, "destination_unavailable"),
         SendError::ConnectTimeout(_) => beyond(StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
         SendError::Tls(error) => beyond(StatusCode::BAD_GATEWAY, tls_told(error)),
-        SendError::NotHttp2 | SendError::Connection { loss: Loss::Garbled, .. } => {
+        SendError::NotHttp2 | SendError::Framing | SendError::Connection { loss: Loss::Garbled, .. } => {
             beyond(StatusCode::BAD_GATEWAY, "http_protocol_error")
         }
         SendError::NoUpgrade => Told {
@@ -191,7 +225,7 @@ fn request_body_told(fault: BodyFault) -> Told {
     let status = match fault {
         BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         BodyFault::Slow => StatusCode::REQUEST_TIMEOUT,
-        BodyFault::Gone => StatusCode::BAD_REQUEST,
+        BodyFault::Gone | BodyFault::Malformed => StatusCode::BAD_REQUEST,
         BodyFault::BrokenOff => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Told { status, detail: format!("the request's body failed: {fault}"), proxy_status: None }

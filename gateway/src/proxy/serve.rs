@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -50,7 +50,9 @@ pub fn serve(
     };
     let (mut head, incoming) = request.into_parts();
     // Before anything reads the head: from here on it has one authority and a normal path.
-    let checked = receive::check(&mut head, listener.limits.body_bytes);
+    let checked = receive::check(&mut head, &listener.limits);
+    // Also before the route: a refusal must cost less than what it spares.
+    let checked = if worker.is_overloaded() { checked.and(Err(ProxyError::Overloaded)) } else { checked };
     let version = head.version;
     let call = Call::of(&head, arrival);
     let mut exchange = admit(&generation, listener, connection, head);
@@ -63,13 +65,18 @@ pub fn serve(
         Ok(place) => place,
         Err(error) => {
             fail(&mut exchange, &error);
+            // Whoever sends such a head may mean the next one otherwise than it is read here.
+            if version != Version::HTTP_2 && error.is_of_head() {
+                exchange.response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             return Box::pin(std::future::ready(finish(exchange, None, call)));
         }
     };
     let route = &generation.snapshot.routes[place];
     exchange.deadline = arrival + route.timeout;
     let is_stream = call.is_some();
-    exchange.request_body = Body::stream(incoming, receive::body_limits(listener, route, is_stream), None);
+    exchange.request_body =
+        Body::of_request(incoming, receive::body_limits(listener, route, is_stream), &generation.owned_headers);
     // What its client allows a call is less than all others may take, if anything.
     if let Some(call) = call {
         call.bound(&mut exchange);

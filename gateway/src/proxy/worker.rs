@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use http::HeaderName;
 
 use crate::plugin::{Failure, GuestTime, Lane, Pool, Release, Runtime, Side, TrialSide, WorkerGate};
 use crate::snapshot::{Listener, Snapshot};
@@ -19,6 +20,8 @@ pub struct Worker {
     current: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     generation: RefCell<Rc<Generation>>,
     gate: WorkerGate,
+    /// Set a few times a second, read by each request.
+    is_overloaded: Cell<bool>,
     /// Pools of releases that are about to serve, made and warmed before any request meets them.
     warm: RefCell<Vec<Rc<Pool>>>,
 }
@@ -30,6 +33,8 @@ pub struct Generation {
     pub clients: Vec<Vec<Rc<Client>>>,
     /// By the snapshot's plugins.
     pub lanes: Rc<[Lane]>,
+    /// The snapshot's, to be shared by bodies.
+    pub owned_headers: Rc<[HeaderName]>,
 }
 
 impl Worker {
@@ -40,6 +45,7 @@ impl Worker {
             current: RefCell::new(Cache::new(current)),
             generation: RefCell::new(Rc::new(first)),
             gate,
+            is_overloaded: Cell::new(false),
             warm: RefCell::default(),
         })
     }
@@ -70,6 +76,15 @@ impl Worker {
     /// Lets go of what was warmed for a generation that never came.
     pub fn forget_warm(&self) {
         self.warm.take();
+    }
+
+    /// Whether new requests are answered with 503 from now on.
+    pub fn refuse_requests(&self, refuse: bool) {
+        self.is_overloaded.set(refuse);
+    }
+
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.is_overloaded.get()
     }
 
     /// Housekeeping, a few times a second: lets go of connections that requests on other workers wait for.
@@ -131,7 +146,8 @@ impl Generation {
                 }),
             })
             .collect();
-        Self { snapshot, clients, lanes }
+        let owned_headers = snapshot.owned_headers.as_slice().into();
+        Self { snapshot, clients, lanes, owned_headers }
     }
 
     /// The time that the plugins of one request may use.

@@ -15,7 +15,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
 
-use super::pulse::{InFlight, Order, Pulse};
+use super::in_flight::InFlight;
+use super::pulse::{Order, Pulse};
 use super::tunnel::{self, Opened};
 use super::wire::{Protocol, Wire};
 use crate::filter::Connection;
@@ -52,7 +53,11 @@ pub(super) async fn serve(mut wire: Wire, requests: Requests) {
     // Errors here are the client's: it went away, or spoke no HTTP and was told so.
     match protocol {
         Protocol::Http1 => {
-            let mut connection = http1::Builder::new()
+            let mut builder = http1::Builder::new();
+            if limits.header_count > HYPER_HEADERS_MAX {
+                builder.max_headers(limits.header_count);
+            }
+            let mut connection = builder
                 .max_buf_size(limits.head_bytes.max(HYPER_BUFFER_BYTES_MIN))
                 // Time limits are the pulse's, which tells an idle connection from an unfinished head.
                 .header_read_timeout(None)
@@ -72,6 +77,8 @@ pub(super) async fn serve(mut wire: Wire, requests: Requests) {
             let connection = http2::Builder::new(LocalExecutor)
                 .max_concurrent_streams(limits.streams)
                 .enable_connect_protocol()
+                .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+                .max_local_error_reset_streams(RESETS_OF_OURS_MAX)
                 .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
                 .serve_connection(wire, service);
             // Twice the size of an HTTP/1 connection, and most connections are none.
@@ -85,6 +92,7 @@ async fn protocol(wire: &mut Wire, pulse: &Pulse) -> Option<Protocol> {
     let mut told = pin!(wire.protocol());
     std::future::poll_fn(|context| match pulse.take_order(context.waker()) {
         Some(Order::Close | Order::Drain) => Poll::Ready(None),
+        None if pulse.is_late() => Poll::Ready(None),
         None => told.as_mut().poll(context).map(Result::ok),
     })
     .await
@@ -98,7 +106,7 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, pulse: &Pulse, may_turn
             match pulse.take_order(context.waker()) {
                 Some(Order::Close) => return Poll::Ready(false),
                 // hyper would close behind a response that has begun, whatever the client has sent since.
-                Some(Order::Drain) if pulse.ends_with_a_response() => {}
+                Some(Order::Drain) if pulse.is_last() => {}
                 Some(Order::Drain) => is_to_drain = true,
                 None => {}
             }
@@ -188,14 +196,18 @@ impl Future for Counting {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        Poll::Ready(Ok(response.map(|body| Counted { body, _in_flight: in_flight })))
+        if let Some(in_flight) = &mut in_flight {
+            // From here on it is the client's turn: a window that is shut lets nobody ask for the body.
+            in_flight.gave(0);
+        }
+        Poll::Ready(Ok(response.map(|body| Counted { body, in_flight })))
     }
 }
 
 /// A response's body that counts as in flight until it has left.
 struct Counted {
     body: Body,
-    _in_flight: Option<InFlight>,
+    in_flight: Option<InFlight>,
 }
 
 impl http_body::Body for Counted {
@@ -206,7 +218,15 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let Self { body, in_flight } = &mut *self;
+        if let Some(in_flight) = in_flight {
+            in_flight.asked();
+        }
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if let (Some(in_flight), Some(Ok(frame))) = (in_flight, &frame) {
+            in_flight.gave(frame.data_ref().map_or(0, Bytes::len));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -227,6 +247,14 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
         tokio::task::spawn_local(async move { drop(stream.await) });
     }
 }
+
+/// Streams that were given up before anybody looked at them (CVE-2023-44487). The wire has a price on each, too.
+const RESETS_PENDING_MAX: usize = 20;
+/// Streams of one connection that had to be reset for what the client did on them (CVE-2025-8671).
+const RESETS_OF_OURS_MAX: usize = 1024;
+
+/// What hyper has room for without asking for memory at each request.
+const HYPER_HEADERS_MAX: usize = 100;
 
 /// hyper refuses to work with less.
 const HYPER_BUFFER_BYTES_MIN: usize = 8 << 10;

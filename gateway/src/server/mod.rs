@@ -6,12 +6,17 @@
 mod connection;
 mod listener;
 mod proxy_protocol;
+mod overload;
 mod stream;
 mod tls;
 mod pulse;
+mod in_flight;
+mod patience;
 mod tunnel;
 mod wire;
 mod worker;
 
 pub use listener::Permits;
+pub use overload::{Overload, Refusal, Stairs, Step};
+pub use wire::{Messages, read_messages};
 pub use worker::{Left, Order, WorkerHandle, spawn};

@@ -1,4 +1,5 @@
-//! The pulse of each connection, and the task that takes it: heads that do not end, connections that nobody uses, draining.
+//! The pulse of each connection, and the task that takes it: heads that do not end, clients that do not take what they asked for,
+//! connections that nobody uses, draining.
 //!
 //! One look at all connections of a worker, four times a second, costs less than a timer for each; times are that exact.
 
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::in_flight::InFlight;
+use super::overload::{Overload, Refusal, Step};
+use super::patience::Patience;
 use crate::snapshot::Listener;
 
 /// What a connection is doing, as far as its time limits care. Costs the request path two stores.
@@ -25,10 +29,14 @@ pub(super) struct Pulse {
     ends: Cell<bool>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
-    listener: Arc<str>,
-    handshake_timeout: Duration,
-    header_timeout: Duration,
-    idle_timeout: Duration,
+    /// The head that is being read is not over, and its time is.
+    is_late: Cell<bool>,
+    /// A body is broken, and where the next request would begin nobody knows.
+    is_lost: Cell<bool>,
+    /// Who reads the connection wants to be woken when nothing is in flight.
+    reads_when_answered: Cell<bool>,
+    patience: Patience,
+    listener: Arc<Listener>,
     /// Of a connection that is to end: how long it may stay idle.
     linger: Cell<Option<Duration>>,
     clock: Rc<Cell<Instant>>,
@@ -36,6 +44,7 @@ pub(super) struct Pulse {
     is_leaving: Cell<bool>,
     /// Told when that may have changed, of whichever connection of this worker.
     leave: Rc<Notify>,
+    overload: Arc<Overload>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +59,8 @@ enum Phase {
     Busy,
     /// Between requests.
     Idle,
+    /// Told to go, with nothing left to do but to go.
+    Leaving,
 }
 
 /// What a connection is told to do.
@@ -68,7 +79,7 @@ impl Pulse {
             // The time of a first head counts from the connection's beginning.
             Phase::New => self.phase.set(Phase::Head),
             Phase::Idle if self.bytes_begin_heads.get() => self.enter(Phase::Head),
-            Phase::Handshake | Phase::Head | Phase::Busy | Phase::Idle => {}
+            Phase::Handshake | Phase::Head | Phase::Busy | Phase::Idle | Phase::Leaving => {}
         }
     }
 
@@ -91,11 +102,23 @@ impl Pulse {
         self.requests_in_flight.set(self.requests_in_flight.get() + 1);
         self.phase.set(Phase::Busy);
         self.requests_left.set(self.requests_left.get().saturating_sub(1));
-        if self.requests_left.get() == 0 {
+        if self.requests_left.get() == 0 || self.overload.step() >= Step::KeepAlive {
             self.ends.set(true);
             self.give(Order::Drain);
         }
-        InFlight(self.clone())
+        InFlight::of(self.clone())
+    }
+
+    /// The response to one has left, or never will.
+    pub(super) fn ended(&self) {
+        let left = self.requests_in_flight.get() - 1;
+        self.requests_in_flight.set(left);
+        if left == 0 {
+            self.enter(Phase::Idle);
+            if self.reads_when_answered.take() {
+                self.wake();
+            }
+        }
     }
 
     /// The order that was given since the last call; `waker` is woken at the next one.
@@ -108,8 +131,9 @@ impl Pulse {
     }
 
     /// Whether the response that comes next is the last, and its head has to say so: there is no other way over HTTP/1.1.
-    pub(super) fn ends_with_a_response(&self) -> bool {
-        self.ends.get() && self.bytes_begin_heads.get() && self.requests_in_flight.get() > 0
+    pub(super) fn is_last(&self) -> bool {
+        let ends = self.ends.get() || self.is_lost.get();
+        ends && self.bytes_begin_heads.get() && self.requests_in_flight.get() > 0
     }
 
     pub(super) fn has_order(&self) -> bool {
@@ -128,6 +152,68 @@ impl Pulse {
         }
     }
 
+    /// Whether the client waits for a response. Then whoever asks is woken when it waits no more.
+    pub(super) fn is_serving(&self) -> bool {
+        let is_serving = self.requests_in_flight.get() > 0;
+        self.reads_when_answered.set(is_serving);
+        is_serving
+    }
+
+    /// Whether no more of the head that is being read shall be waited for.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.get()
+    }
+
+    /// The request under way is the last that can be read.
+    pub(super) fn loses_track(&self) {
+        self.is_lost.set(true);
+    }
+
+    /// All that is left is to tell the client that this is the end.
+    pub(super) fn closes(&self) {
+        self.enter(Phase::Leaving);
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// So much of a response was taken; over HTTP/1.1 the socket knows better.
+    pub(super) fn handed_out(&self, bytes: usize) {
+        if !self.bytes_begin_heads.get() {
+            self.patience.took(bytes);
+        }
+    }
+
+    /// The socket took so many bytes.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.patience.is_blocked(false);
+        // Over HTTP/2, answers to pings are bytes, too.
+        if self.bytes_begin_heads.get() {
+            self.patience.took(bytes);
+        }
+    }
+
+    /// The socket took nothing.
+    pub(super) fn is_blocked(&self) {
+        self.patience.is_blocked(true);
+    }
+
+    /// Frames that carry nothing: so many may come in so much time.
+    pub(super) fn http2_abuse(&self) -> (u64, Duration) {
+        let (count, time) = self.listener.limits.http2_abuse;
+        (u64::from(count), time)
+    }
+
+    pub(super) fn listener(&self) -> &str {
+        &self.listener.name
+    }
+
+    /// The client is turned away, for the record.
+    pub(super) fn refused(&self, refusal: Refusal) {
+        self.overload.refuse(refusal);
+    }
+
     /// The time, as exact as anything here is.
     pub(super) fn now(&self) -> Instant {
         self.clock.get()
@@ -140,6 +226,10 @@ impl Pulse {
 
     pub(super) fn give(&self, order: Order) {
         self.order.set(Some(order));
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -155,39 +245,43 @@ impl Pulse {
             Phase::New | Phase::Idle if self.bytes_begin_heads.get() => self.since.set(self.clock.get()),
             // Who is half inside is not turned away.
             Phase::Handshake | Phase::Head if self.bytes_begin_heads.get() => {}
-            Phase::Handshake | Phase::New | Phase::Head | Phase::Idle | Phase::Busy => self.give(Order::Drain),
+            Phase::Handshake | Phase::New | Phase::Head | Phase::Idle | Phase::Busy | Phase::Leaving => {
+                self.give(Order::Drain);
+            }
         }
     }
 
-    fn check(&self, now: Instant) {
+    fn check(&self, now: Instant, since_last: Duration) {
+        let limits = &self.listener.limits;
         let waited = now.saturating_duration_since(self.since.get());
         let lingered = self.linger.get().is_some_and(|linger| waited >= linger);
+        let has_taken = self.patience.has_taken();
         match self.phase.get() {
-            Phase::Handshake if waited >= self.handshake_timeout => self.give(Order::Close),
+            _ if self.patience.is_over(limits, since_last) => {
+                tracing::debug!(listener = self.listener(), "closed: too little was taken for `limits.send_timeout`");
+                self.refused(Refusal::SlowRead);
+                self.give(Order::Close);
+            }
+            Phase::Handshake if waited >= limits.handshake_timeout => self.give(Order::Close),
             Phase::New if lingered => self.give(Order::Close),
-            Phase::New | Phase::Head if waited >= self.header_timeout => self.give(Order::Close),
-            Phase::Idle if lingered || waited >= self.idle_timeout => self.give(Order::Drain),
-            Phase::Handshake | Phase::New | Phase::Head | Phase::Idle | Phase::Busy => {}
-        }
-    }
-}
-
-/// A request in flight on a connection.
-pub(super) struct InFlight(Rc<Pulse>);
-
-impl InFlight {
-    /// Whether its response has to say that it is the connection's last.
-    pub(super) fn is_last(&self) -> bool {
-        self.0.ends_with_a_response()
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let left = self.0.requests_in_flight.get() - 1;
-        self.0.requests_in_flight.set(left);
-        if left == 0 {
-            self.0.enter(Phase::Idle);
+            Phase::New if waited >= limits.header_timeout => {
+                self.refused(Refusal::SlowHead);
+                self.give(Order::Close);
+            }
+            Phase::Head if waited >= limits.header_timeout => {
+                self.refused(Refusal::SlowHead);
+                // Whoever reads the connection tells the client.
+                self.is_late.set(true);
+                self.closes();
+                self.wake();
+            }
+            Phase::Idle if lingered || waited >= limits.idle_timeout => {
+                self.give(Order::Drain);
+                self.enter(Phase::Leaving);
+            }
+            Phase::Leaving if has_taken => self.enter(Phase::Leaving),
+            Phase::Leaving if waited >= LEAVE_TIMEOUT => self.give(Order::Close),
+            Phase::Handshake | Phase::New | Phase::Head | Phase::Idle | Phase::Busy | Phase::Leaving => {}
         }
     }
 }
@@ -201,21 +295,23 @@ pub(super) struct Pulses {
     leave: Rc<Notify>,
     /// How long idle connections stay that are to end; what was said last.
     linger: Cell<Duration>,
+    overload: Arc<Overload>,
 }
 
 impl Pulses {
-    pub(super) fn new() -> Rc<Self> {
+    pub(super) fn new(overload: Arc<Overload>) -> Rc<Self> {
         Rc::new(Self {
             connections: RefCell::default(),
             clock: Rc::new(Cell::new(Instant::now())),
             draining: Cell::new(false),
             leave: Rc::default(),
             linger: Cell::default(),
+            overload,
         })
     }
 
     /// Watches a new connection. `is_last` is one that is to end after its first request.
-    pub(super) fn watch(&self, listener: &Listener, is_last: bool) -> Rc<Pulse> {
+    pub(super) fn watch(&self, listener: &Arc<Listener>, is_last: bool) -> Rc<Pulse> {
         let limits = &listener.limits;
         let pulse = Rc::new(Pulse {
             phase: Cell::new(if listener.tls.is_some() { Phase::Handshake } else { Phase::New }),
@@ -226,14 +322,16 @@ impl Pulses {
             ends: Cell::new(false),
             order: Cell::default(),
             waker: RefCell::default(),
-            listener: listener.name.clone(),
-            handshake_timeout: limits.handshake_timeout,
-            header_timeout: limits.header_timeout,
-            idle_timeout: limits.idle_timeout,
+            is_late: Cell::new(false),
+            is_lost: Cell::new(false),
+            reads_when_answered: Cell::new(false),
+            patience: Patience::new(limits),
+            listener: listener.clone(),
             linger: Cell::default(),
             clock: self.clock.clone(),
             is_leaving: Cell::new(false),
             leave: self.leave.clone(),
+            overload: self.overload.clone(),
         });
         if is_last || self.draining.get() {
             pulse.drain(self.linger.get());
@@ -245,10 +343,10 @@ impl Pulses {
     /// Looks at every connection once.
     pub(super) fn look(&self) {
         let now = Instant::now();
-        self.clock.set(now);
+        let since_last = now.saturating_duration_since(self.clock.replace(now));
         self.connections.borrow_mut().retain(|pulse| {
             pulse.upgrade().is_some_and(|pulse| {
-                pulse.check(now);
+                pulse.check(now, since_last);
                 true
             })
         });
@@ -262,7 +360,7 @@ impl Pulses {
 
     /// Tells the connections of a listener that is gone the same.
     pub(super) fn drain_listener(&self, listener: &str, linger: Duration) {
-        self.drain_some(linger, |pulse| *pulse.listener == *listener);
+        self.drain_some(linger, |pulse| pulse.listener() == listener);
     }
 
     fn drain_some(&self, linger: Duration, which: impl Fn(&Pulse) -> bool) {
@@ -270,6 +368,11 @@ impl Pulses {
         let connections = self.connections.borrow();
         connections.iter().filter_map(Weak::upgrade).filter(|pulse| which(pulse)).for_each(|pulse| pulse.drain(linger));
         self.leave.notify_waiters();
+    }
+
+    /// What all workers bear.
+    pub(super) fn overload(&self) -> &Arc<Overload> {
+        &self.overload
     }
 
     /// Connections that are open.
@@ -284,6 +387,9 @@ impl Pulses {
         in_flight.map(|requests| requests as usize).sum()
     }
 }
+
+/// How long a client that was told to go may take to go.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often connections are looked at.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);

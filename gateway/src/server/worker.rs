@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::listener::{Door, Permits};
+use super::overload::{Overload, Step};
 use super::pulse::{LOOK_INTERVAL, Pulses};
 use crate::plugin::{Failure, Release, Runtime};
 use crate::proxy::Worker;
@@ -43,6 +44,12 @@ pub struct Left {
     pub requests: usize,
 }
 
+/// This worker's part in what all of them bear.
+struct Load {
+    number: usize,
+    overload: Arc<Overload>,
+}
+
 /// The control plane's end of a worker. Dropping it ends the worker, whatever is in flight.
 pub struct WorkerHandle {
     orders: Option<mpsc::UnboundedSender<Order>>,
@@ -72,7 +79,12 @@ impl Drop for WorkerHandle {
 ///
 /// # Errors
 /// The system gives no thread, or no means to wait for sockets.
-pub fn spawn(number: usize, current: Arc<ArcSwap<Snapshot>>, plugins: Arc<Runtime>) -> std::io::Result<WorkerHandle> {
+pub fn spawn(
+    number: usize,
+    current: Arc<ArcSwap<Snapshot>>,
+    plugins: Arc<Runtime>,
+    overload: Arc<Overload>,
+) -> std::io::Result<WorkerHandle> {
     let (orders, received) = mpsc::unbounded_channel();
     let (started, start) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -83,7 +95,7 @@ pub fn spawn(number: usize, current: Arc<ArcSwap<Snapshot>>, plugins: Arc<Runtim
             }
             Err(error) => return drop(started.send(Err(error))),
         };
-        run(&runtime, received, current, &plugins);
+        run(&runtime, received, current, &plugins, Load { number, overload });
     })?;
     start.recv().unwrap_or_else(|_| Err(std::io::Error::other("the worker's thread ended at once")))?;
     Ok(WorkerHandle { orders: Some(orders), thread: Some(thread) })
@@ -94,11 +106,12 @@ fn run(
     mut orders: mpsc::UnboundedReceiver<Order>,
     current: Arc<ArcSwap<Snapshot>>,
     plugins: &Runtime,
+    load: Load,
 ) {
     runtime.block_on(async move {
         let worker = Worker::new(current, plugins);
-        let pulses = Pulses::new();
-        tokio::task::spawn_local(watch(worker.clone(), pulses.clone()));
+        let pulses = Pulses::new(load.overload.clone());
+        tokio::task::spawn_local(watch(worker.clone(), pulses.clone(), load));
         // Dropping an end closes the door.
         let mut doors: HashMap<Arc<str>, Vec<oneshot::Sender<()>>> = HashMap::new();
         let alive = Rc::new(());
@@ -146,10 +159,13 @@ fn run(
     });
 }
 
-async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>) {
+async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>, load: Load) {
     let mut looks: u32 = 0;
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        let due = Instant::now() + LOOK_INTERVAL;
+        tokio::time::sleep_until(due.into()).await;
+        load.overload.is_late(load.number, due.elapsed());
+        worker.refuse_requests(load.overload.step() >= Step::Requests);
         pulses.look();
         worker.make_room();
         looks = looks.wrapping_add(1);

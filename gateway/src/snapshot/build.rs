@@ -62,6 +62,7 @@ pub async fn build(
         listeners,
         plugins,
         request_deadline: config.runtime.request_deadline,
+        overload: config.overload.clone(),
         states,
     })
 }

@@ -237,13 +237,19 @@ fn with_tls(raw: &config::Listener, tls: Option<Arc<Termination>>) -> Listener {
         proxy_protocol: raw.proxy_protocol.clone(),
         limits: ListenerLimits {
             connections: limits.connections,
+            connections_per_client: limits.connections_per_client,
             head_bytes: limits.headers.in_memory(),
             handshake_timeout: limits.handshake_timeout,
+            header_count: limits.header_count,
+            target_bytes: limits.target.in_memory(),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             body_bytes: limits.body.0,
+            body_bytes_per_second_min: limits.body_min_rate.0,
+            send_timeout: limits.send_timeout,
             requests_per_connection: limits.requests_per_connection,
             streams: limits.streams,
+            http2_abuse: (limits.http2_abuse.count, limits.http2_abuse.per),
         },
     }
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::config::model::ListenAddress;
+use crate::config::model::{ListenAddress, Overload};
 use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
 use crate::message::RequestKey;
@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub owned_headers: Vec<HeaderName>,
     /// Guest CPU time of one request, over all its plugins.
     pub request_deadline: Duration,
+    /// What the gateway bears before it gives things up.
+    pub overload: Overload,
     /// What native filters know beyond this snapshot.
     pub states: Arc<States>,
 }
@@ -128,13 +130,22 @@ pub struct Listener {
 pub struct ListenerLimits {
     /// Open at a time, over all workers.
     pub connections: usize,
+    /// Of those, by one client's address.
+    pub connections_per_client: usize,
     pub head_bytes: usize,
     pub handshake_timeout: Duration,
+    pub header_count: usize,
+    pub target_bytes: usize,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub body_bytes: u64,
+    /// Of a request's body and of responses, while the client is waited for; 0 is no limit.
+    pub body_bytes_per_second_min: u64,
+    pub send_timeout: Duration,
     pub requests_per_connection: u64,
     pub streams: u32,
+    /// So many frames that carry nothing, in so much time.
+    pub http2_abuse: (u32, Duration),
 }
 
 /// What becomes of a request that matched.

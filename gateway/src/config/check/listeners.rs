@@ -8,6 +8,7 @@ use super::super::fault::Fault;
 use super::super::model::{ListenAddress, Listener, ListenerLimits};
 use super::super::path::At;
 use super::super::raw::{Items, RawListener, RawListenerLimits, RawProxyProtocol};
+use super::super::scalar::Rate;
 use super::{Check, Seen, items};
 
 impl Check<'_> {
@@ -67,12 +68,7 @@ impl Check<'_> {
         Some(Listener { name: name?.clone(), address: address?, mode, tls, trusted_proxies, proxy_protocol, limits })
     }
 
-    fn proxy_protocol(
-        &mut self,
-        at: &At<'_>,
-        raw: &RawProxyProtocol,
-        address: Option<&ListenAddress>,
-    ) -> Vec<IpNet> {
+    fn proxy_protocol(&mut self, at: &At<'_>, raw: &RawProxyProtocol, address: Option<&ListenAddress>) -> Vec<IpNet> {
         self.required(at, "from", raw.from.as_ref());
         if raw.from.as_ref().is_some_and(Vec::is_empty) {
             let fault = Fault::value(at.key("from"), "nobody is named here, so that no connection would be served");
@@ -157,8 +153,22 @@ impl Check<'_> {
     fn listener_limits(&mut self, at: &At<'_>, raw: Option<&RawListenerLimits>) -> ListenerLimits {
         let default = ListenerLimits::default();
         let Some(raw) = raw else { return default };
+        let connections = self.whole(&at.key("connections"), raw.connections, default.connections, 1..=u64::MAX);
         ListenerLimits {
-            connections: self.whole(&at.key("connections"), raw.connections, default.connections, 1..=u64::MAX),
+            connections,
+            connections_per_client: self.whole(
+                &at.key("connections_per_client"),
+                raw.connections_per_client,
+                connections,
+                1..=u64::MAX,
+            ),
+            header_count: self.whole(
+                &at.key("header_count"),
+                raw.header_count,
+                default.header_count,
+                1..=HEADER_COUNT_MAX,
+            ),
+            target: self.size(&at.key("target"), raw.target, default.target, 1),
             headers: self.size(&at.key("headers"), raw.headers, default.headers, HEADERS_BYTES_MIN),
             handshake_timeout: self.duration(
                 &at.key("handshake_timeout"),
@@ -168,6 +178,8 @@ impl Check<'_> {
             header_timeout: self.duration(&at.key("header_timeout"), raw.header_timeout, default.header_timeout),
             idle_timeout: self.duration(&at.key("idle_timeout"), raw.idle_timeout, default.idle_timeout),
             body: self.size(&at.key("body"), raw.body, default.body, 0),
+            body_min_rate: self.size(&at.key("body_min_rate"), raw.body_min_rate, default.body_min_rate, 0),
+            send_timeout: self.duration(&at.key("send_timeout"), raw.send_timeout, default.send_timeout),
             requests_per_connection: self.whole(
                 &at.key("requests_per_connection"),
                 raw.requests_per_connection,
@@ -175,6 +187,9 @@ impl Check<'_> {
                 1..=u64::MAX,
             ),
             streams: self.whole(&at.key("streams"), raw.streams, default.streams, 1..=u64::from(u32::MAX)),
+            http2_abuse: raw
+                .http2_abuse
+                .map_or(default.http2_abuse, |Rate(rate)| self.rate(&at.key("http2_abuse"), rate)),
         }
     }
 }
@@ -187,3 +202,5 @@ const UNIX_CLIENTS: &str = "unix";
 const SOCKET_MODE: u32 = 0o660;
 /// Of Linux, without the zero at the end (`unix(7)`).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// hyper sets aside room for so many with each request.
+const HEADER_COUNT_MAX: u64 = 1000;

@@ -12,6 +12,7 @@ mod filters;
 mod grants;
 mod listeners;
 mod names;
+mod overload;
 mod plugins;
 mod resources;
 mod respond;
@@ -73,6 +74,7 @@ pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (C
         workers: check.workers(&at.key("workers"), raw.workers),
         state_dir: raw.state_dir.as_ref().map(|path| check.path(path)),
         runtime: check.runtime(&at.key("runtime"), raw.runtime.as_ref()),
+        overload: check.overload(&at.key("overload"), raw.overload.as_ref()),
         admin: raw.admin.as_ref().and_then(|admin| check.admin(&at.key("admin"), admin, raw)),
         probes: raw.probes.as_ref().and_then(|probes| check.probes(&at.key("probes"), probes, raw)),
         drain: check.drain(&at.key("drain"), raw.drain.as_ref()),

@@ -131,7 +131,7 @@ impl Check<'_> {
     }
 
     /// A rate that lets something pass.
-    fn rate(&mut self, at: &At<'_>, rate: Rate) -> Rate {
+    pub(super) fn rate(&mut self, at: &At<'_>, rate: Rate) -> Rate {
         if rate.count == 0 || rate.per.is_zero() {
             let fault = Fault::value(at, "neither part of a rate may be zero");
             self.fault(fault.help("write how much in how much time, as in `100/1m`"));

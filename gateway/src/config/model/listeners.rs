@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{ByteSize, ListenerTls};
+use super::{ByteSize, ListenerTls, Rate};
 
 /// One address that is listened on.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,38 +50,56 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Limits of one listener; none is zero, except `body`, where zero refuses every body.
+/// Limits of one listener; none is zero, except `body`, where zero refuses every body, and `body_min_rate`, where it is no limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerLimits {
     /// Open connections; 10,000.
     pub connections: usize,
+    /// Open connections of one client's address; `connections`.
+    pub connections_per_client: usize,
     /// Size of a request's head; 64 KiB.
     pub headers: ByteSize,
     /// Time for the handshake of TLS; 10 s.
     pub handshake_timeout: Duration,
+    /// Header fields of a request; 100.
+    pub header_count: usize,
+    /// Size of a request's target; 16 KiB.
+    pub target: ByteSize,
     /// Time for a request's head to arrive; 10 s.
     pub header_timeout: Duration,
     /// Time that a connection may stand still; 60 s.
     pub idle_timeout: Duration,
     /// Size of a request's body; 10 MiB.
     pub body: ByteSize,
+    /// What a client must send of a body, and take of a response, in each second that it is waited for; 500 B.
+    pub body_min_rate: ByteSize,
+    /// Time that a client may take nothing, or too little, of a response; 60 s.
+    pub send_timeout: Duration,
     /// Requests that one connection may carry; 100,000.
     pub requests_per_connection: u64,
     /// Concurrent HTTP/2 streams of one connection; 128.
     pub streams: u32,
+    /// HTTP/2 frames that carry nothing; 1,000 in 10 s.
+    pub http2_abuse: Rate,
 }
 
 impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_client: 10_000,
             headers: ByteSize::kib(64),
             handshake_timeout: Duration::from_secs(10),
+            header_count: 100,
+            target: ByteSize::kib(16),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body: ByteSize::mib(10),
+            body_min_rate: ByteSize(500),
+            send_timeout: Duration::from_secs(60),
             requests_per_connection: 100_000,
             streams: 128,
+            http2_abuse: Rate { count: 1000, per: Duration::from_secs(10) },
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod control;
 mod listeners;
+mod overload;
 mod plugins;
 mod resources;
 mod routes;
@@ -25,6 +26,7 @@ pub use self::control::{Admin, AdminToken, Drain, Overrides, Role, Upgrade};
 pub use self::discovery::{Discovery, DiscoverySource};
 pub use self::health::{HealthCheck, OutlierEjection, Probe};
 pub use self::listeners::{ListenAddress, Listener, ListenerLimits};
+pub use self::overload::{MemoryLimit, Overload};
 pub use self::plugins::{Canary, Grants, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload, RollbackWhen};
 pub use self::resources::{
     HmacAlgorithm, KeySet, KeySetSource, Limiter, OnStoreError, SecretRef, SecretSource, Store, Table,
@@ -45,6 +47,7 @@ pub struct Config {
     /// Where compiled plugins are kept; `None` leaves the choice to the caller.
     pub state_dir: Option<PathBuf>,
     pub runtime: Runtime,
+    pub overload: Overload,
     /// `None`: there is no admin server.
     pub admin: Option<Admin>,
     /// Where `/livez`, `/readyz` and `/metrics` stand alone; key `probes.address`.

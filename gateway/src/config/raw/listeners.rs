@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::scalar::{Size, Span, Whole};
+use super::super::scalar::{Rate, Size, Span, Whole};
 use super::{Items, RawListenerTls};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,18 +42,30 @@ pub(in crate::config) struct RawProxyProtocol {
 pub(in crate::config) struct RawListenerLimits {
     /// Open connections. Default: 10000.
     pub(in crate::config) connections: Option<Whole>,
+    /// Open connections of one client: of one IPv4 address, or one IPv6 network of 64 bits. Default: as many as `connections`.
+    pub(in crate::config) connections_per_client: Option<Whole>,
     /// Size of a request's head. Default: 64KiB.
     pub(in crate::config) headers: Option<Size>,
     /// Time for the handshake of TLS. Default: 10s.
     pub(in crate::config) handshake_timeout: Option<Span>,
+    /// Header fields of a request. Default: 100.
+    pub(in crate::config) header_count: Option<Whole>,
+    /// Size of a request's target: its path and query. Default: 16KiB.
+    pub(in crate::config) target: Option<Size>,
     /// Time for a request's head to arrive. Default: 10s.
     pub(in crate::config) header_timeout: Option<Span>,
     /// Time that a connection may stand still. Default: 60s.
     pub(in crate::config) idle_timeout: Option<Span>,
     /// Size of a request's body. Default: 10MiB.
     pub(in crate::config) body: Option<Size>,
+    /// What a client must send of a request's body, and take of a response, in each second that it is waited for. `0B` is no limit. Default: 500B.
+    pub(in crate::config) body_min_rate: Option<Size>,
+    /// Time that a client may take nothing, or too little, of a response. Default: 60s.
+    pub(in crate::config) send_timeout: Option<Span>,
     /// Requests that one connection may carry. Default: 100000.
     pub(in crate::config) requests_per_connection: Option<Whole>,
     /// Concurrent HTTP/2 streams of one connection. Default: 128.
     pub(in crate::config) streams: Option<Whole>,
+    /// Frames of an HTTP/2 connection that cost work and carry nothing: resets, pings, settings, empty ones. Default: 1000/10s.
+    pub(in crate::config) http2_abuse: Option<Rate>,
 }

@@ -5,6 +5,7 @@
 
 mod control;
 mod listeners;
+mod overload;
 mod plugins;
 mod resources;
 mod routes;
@@ -25,6 +26,7 @@ pub(super) use self::control::{RawAdmin, RawAdminToken, RawDrain, RawProbes, Raw
 pub(super) use self::discovery::RawDiscovery;
 pub(super) use self::health::{RawHealthCheck, RawOutlierEjection};
 pub(super) use self::listeners::{RawListener, RawListenerLimits, RawProxyProtocol};
+pub(super) use self::overload::RawOverload;
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
 pub(super) use self::resources::{RawKeySet, RawLimiter, RawSecret, RawStore, RawTable};
 pub(super) use self::routes::{RawDefaults, RawFilterUse, RawMatch, RawPathMatch, RawRespond, RawRoute};
@@ -53,6 +55,8 @@ pub(super) struct RawConfig {
     pub(super) state_dir: Option<String>,
     /// Figures of the plugin engine that are fixed at start.
     pub(super) runtime: Option<RawRuntime>,
+    /// What the gateway bears before it gives things up.
+    pub(super) overload: Option<RawOverload>,
     /// The admin server. Default: there is none.
     pub(super) admin: Option<RawAdmin>,
     /// `/livez`, `/readyz` and `/metrics` at an address of their own.

@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 
 use self::pump::Pump;
-use super::pulse::{InFlight, Pulse};
+use super::in_flight::InFlight;
+use super::pulse::Pulse;
 use crate::proxy::Tunnel;
 
 /// A tunnel that was agreed on, and counts as in flight until its end.

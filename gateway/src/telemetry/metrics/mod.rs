@@ -11,7 +11,7 @@ mod upstreams;
 pub use listeners::{CertificateSample, HandshakeSample};
 pub use upstreams::UpstreamSample;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -27,6 +27,9 @@ pub struct Metrics {
     swaps: IntCounterVec,
     certificate_renewals: IntCounterVec,
     upgrades: IntCounterVec,
+    overload: IntGauge,
+    worker_lag: Gauge,
+    refused: IntCounterVec,
 }
 
 /// What is known of plugins, routes and upstreams at the moment of a scrape.
@@ -159,6 +162,20 @@ impl Metrics {
                 "Processes that were started to take this one's place, by whether they do.",
                 &["outcome"],
             ),
+            overload: gauge(
+                "witgate_overload_state",
+                "What is given up: 0 nothing, 1 keep-alive, 2 new requests, 3 new connections.",
+            ),
+            worker_lag: Gauge::new(
+                "witgate_worker_lag_seconds",
+                "How late the latest worker was, when last looked at.",
+            )
+            .expect(VALID),
+            refused: counters(
+                "witgate_clients_refused_total",
+                "Connections that were not accepted, or closed for what the client did, by reason.",
+                &["reason"],
+            ),
         };
         let build_info =
             IntGaugeVec::new(Opts::new("witgate_build_info", "Always 1; the version is the label."), &["version"])
@@ -173,6 +190,9 @@ impl Metrics {
         register(Box::new(metrics.swaps.clone()));
         register(Box::new(metrics.certificate_renewals.clone()));
         register(Box::new(metrics.upgrades.clone()));
+        register(Box::new(metrics.overload.clone()));
+        register(Box::new(metrics.worker_lag.clone()));
+        register(Box::new(metrics.refused.clone()));
         register(Box::new(ProcessCollector::for_self()));
         metrics
     }
@@ -210,6 +230,17 @@ impl Metrics {
     /// A certificate was taken up because its file changed, or should have been.
     pub fn certificate_renewed(&self, listener: &str, outcome: &str) {
         self.certificate_renewals.with_label_values(&[listener, outcome]).inc();
+    }
+
+    /// What is given up, as a number, and how late the latest worker was.
+    pub fn overload(&self, step: i64, late: Duration) {
+        self.overload.set(step);
+        self.worker_lag.set(late.as_secs_f64());
+    }
+
+    /// So many more clients were turned away for this reason.
+    pub fn refused(&self, reason: &str, more: u64) {
+        self.refused.with_label_values(&[reason]).inc_by(more);
     }
 
     /// Everything, in text format 0.0.4.

@@ -31,6 +31,8 @@ pub enum SendError {
     NotHttp2,
     #[error("its protocol is `http2`, and an upgrade takes HTTP/1.1")]
     NoUpgrade,
+    #[error("the framing of its answer is in doubt (RFC 9112 §6.3)")]
+    Framing,
     #[error("the connection failed: {error}")]
     Connection { error: hyper::Error, loss: Loss },
     #[error("the request's body failed: {0}")]
@@ -55,6 +57,11 @@ pub enum Loss {
 impl Failed {
     pub(super) fn unsent(error: SendError, request: Request<Outgoing>) -> Self {
         Self { error, unsent: Some(Box::new(request.map(Outgoing::into_body))) }
+    }
+
+    /// An answer came, and where it ends is in doubt.
+    pub(super) fn framing() -> Self {
+        Self { error: SendError::Framing, unsent: None }
     }
 
     /// The connection failed while the request was on it.

@@ -38,7 +38,7 @@ use self::kept::{Http1, Kept, Store, Stream};
 use self::outgoing::{Ended, Outgoing};
 use super::load::Slot;
 use super::{Endpoint, Protocol, Transport};
-use crate::message::Body;
+use crate::message::{Body, has_one_framing};
 
 /// Connections to one endpoint.
 pub struct Client {
@@ -152,13 +152,13 @@ impl Client {
                     return Err(Unsent::Returned(Box::new((request, ticket))));
                 }
                 match http1.sender.try_send_request(request).await {
+                    Ok(response) if !has_one_framing(response.headers()) => Err(Unsent::Failed(Failed::framing())),
                     Ok(response) => Ok(self.sent_http1(response, http1, has_ended, ticket)),
                     Err(error) => Err(Unsent::new(error, was_kept, ticket)),
                 }
             }
             Kept::Http2(http2) => {
-                let is_tls = self.transport.tls.is_some();
-                outgoing::into_http2(&mut request, is_tls, || self.endpoint.authority());
+                outgoing::into_http2(&mut request, self.transport.tls.is_some(), || self.endpoint.authority());
                 let mut sender = http2.sender.clone();
                 let leaving = Leaving { client: Rc::downgrade(self), stream: Some(http2.begin()) };
                 match sender.try_send_request(request).await {

@@ -1,0 +1,7 @@
+//! Routes and look-ups.
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::router(bytes));
