@@ -110,7 +110,7 @@ impl Binary {
     pub async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command();
         command.args(arguments);
-        output(command).await
+        run(&mut command).await
     }
 
     async fn launch(
@@ -204,14 +204,14 @@ impl Gateway {
         let address = address.to_string();
         let mut command = self.binary.command();
         command.args(arguments).args(["--admin", &address]).env("WITGATE_ADMIN_TOKEN", token);
-        output(command).await
+        run(&mut command).await
     }
 
     /// Run a command that finds this gateway through its configuration: `witgate ARGUMENTS -c FILE`.
     pub async fn command_by_config(&self, arguments: &[&str]) -> Output {
         let mut command = self.binary.command();
         command.args(arguments).arg("-c").arg(config_file(self.folder.path()));
-        output(command).await
+        run(&mut command).await
     }
 
     /// A folder of its own, where its configuration is: relative paths in it lead here.
@@ -358,7 +358,8 @@ impl Gateway {
     }
 }
 
-async fn output(mut command: Command) -> Output {
+/// Run another program to its end.
+pub async fn run(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output();
     read(within("the command to end", output).await.expect("the program starts"))
 }

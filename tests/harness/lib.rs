@@ -53,7 +53,7 @@ pub use config::{Config, yaml};
 pub use dns::{Dns, Record};
 pub use echo::{Echo, sha256};
 pub use etcd::Etcd;
-pub use gateway::{Binary, Gateway, Output};
+pub use gateway::{Binary, Gateway, Output, run};
 pub use guests::{example, guest, guests, variant};
 pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};

@@ -6,6 +6,9 @@ mod dev;
 mod validate;
 
 mod operate;
+mod top;
+mod scrape;
+mod manual;
 mod plugin;
 mod author;
 mod inspect;
@@ -88,12 +91,18 @@ enum Command {
     Plugin(plugin::Plugin),
     /// Show what a running gateway serves.
     Status(remote::Reach),
+    /// Show what a running gateway is doing: its busiest routes and plugins, again and again.
+    Top(top::Top),
     /// Let a running gateway read its configuration again.
     Reload(remote::Reach),
     /// Let a running gateway finish what it has begun, and end.
     Drain(remote::Reach),
     /// Let a running gateway start this program anew on its sockets, and end when the new process serves.
     Upgrade(remote::Reach),
+    /// Print what completes these commands in a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page (troff).
+    Manual,
     /// Compile a component from stdin to stdout, under limits; the gateway calls this itself.
     #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent { limits: Vec<String> },
@@ -116,10 +125,13 @@ pub fn main() -> ExitCode {
         Command::Rollback(named) => operate::change("rollback", &named, format),
         Command::Plugin(command) => plugin::run(&command, format),
         Command::Status(reach) => operate::status(&reach, format),
+        Command::Top(wish) => top::top(&wish, format),
         Command::Reload(reach) => operate::reload(&reach, format),
         Command::Drain(reach) => operate::drain(&reach, format),
         Command::Upgrade(reach) => upgrade::upgrade(&reach, format),
         Command::CompileComponent { limits } => compile_child(&limits),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Manual => manual::page(),
         Command::Schema => {
             let mut schema = config::schema();
             native::describe_in(&mut schema);

@@ -161,6 +161,15 @@ pub(super) fn ask(
     format: Format,
     command: impl AsyncFnOnce(Remote) -> Result<Outcome, CommandError>,
 ) -> ExitCode {
+    run(reach, format, async |remote| Ok(tell(command(remote).await, format)))
+}
+
+/// Finds the gateway for a command that tells by itself what comes of it.
+pub(super) fn run(
+    reach: &Reach,
+    format: Format,
+    command: impl AsyncFnOnce(Remote) -> Result<ExitCode, CommandError>,
+) -> ExitCode {
     let remote = match reach.remote() {
         Ok(remote) => remote,
         Err(RemoteError::Config(error)) => return refuse(&error, format),
@@ -170,7 +179,7 @@ pub(super) fn ask(
         Ok(runtime) => runtime,
         Err(error) => return refuse(&crate::gateway::GatewayError::Worker(error), format),
     };
-    tell(runtime.block_on(command(remote)), format)
+    runtime.block_on(command(remote)).unwrap_or_else(|error| fail(&error, format))
 }
 
 /// Tells what came of a command.

@@ -175,6 +175,15 @@ impl Remote {
         self.ask(Method::PUT, path, media_type, body).await
     }
 
+    /// An answer that is no JSON.
+    pub(super) async fn text(&self, path: &str) -> Result<String, RemoteError> {
+        let (status, body) = self.answer(Method::GET, path, "", Bytes::new()).await?;
+        if !status.is_success() {
+            return Err(self.refused(status, &body));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     async fn ask(
         &self,
         method: Method,
@@ -182,22 +191,38 @@ impl Remote {
         media_type: &'static str,
         body: Bytes,
     ) -> Result<Value, RemoteError> {
+        let (status, body) = self.answer(method, path, media_type, body).await?;
+        if !status.is_success() {
+            return Err(self.refused(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| RemoteError::Answer {
+            address: self.address.to_string(),
+            error: format!("{status}, and {error}"),
+        })
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), RemoteError> {
         let unreachable = |error: String| RemoteError::Unreachable { address: self.address.to_string(), error };
         let asking = async {
-            let (status, body) = match &self.address {
+            match &self.address {
                 Address::Tcp(address) => {
                     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
                     let stream =
                         connecting.await.map_err(|_| unreachable(format!("no answer in {CONNECT_TIMEOUT:?}")))?;
                     let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-                    self.exchange(stream, address, method, path, media_type, body).await?
+                    self.exchange(stream, address, method, path, media_type, body).await
                 }
                 Address::Unix(file) => {
                     let stream = UnixStream::connect(file).await.map_err(|error| unreachable(error.to_string()))?;
-                    self.exchange(stream, "localhost", method, path, media_type, body).await?
+                    self.exchange(stream, "localhost", method, path, media_type, body).await
                 }
-            };
-            self.understand(status, &body)
+            }
         };
         let answered = tokio::time::timeout(ANSWER_TIMEOUT, asking).await;
         answered.unwrap_or_else(|_| Err(unreachable(format!("no answer in {ANSWER_TIMEOUT:?}"))))
@@ -232,16 +257,11 @@ impl Remote {
         Ok((head.status, body.to_bytes()))
     }
 
-    fn understand(&self, status: StatusCode, body: &[u8]) -> Result<Value, RemoteError> {
-        let value = serde_json::from_slice::<Value>(body).map_err(|error| RemoteError::Answer {
-            address: self.address.to_string(),
-            error: format!("{status}, and {error}"),
-        })?;
-        if status.is_success() {
-            return Ok(value);
-        }
-        let detail = value["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-        Err(RemoteError::Refused { status, detail, token_from: self.token_from.clone() })
+    /// In the words of the problem that the answer holds (RFC 9457).
+    fn refused(&self, status: StatusCode, body: &[u8]) -> RemoteError {
+        let problem = serde_json::from_slice::<Value>(body).unwrap_or_default();
+        let detail = problem["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+        RemoteError::Refused { status, detail, token_from: self.token_from.clone() }
     }
 }
 

@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::problem::{self, Problem};
 use super::serve::Answering;
 use super::socket::Peer;
-use super::{Access, AdminLimits, TokenError, events, operation, plugins, probes, status, upload};
+use super::{Access, AdminLimits, TokenError, dashboard, events, operation, plugins, probes, status, upload};
 use crate::control::Operator;
 
 /// What answers requests.
@@ -45,7 +45,8 @@ impl Desk {
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             streams: Arc::new(Semaphore::new(limits.streams)),
         };
-        let router = routes().with_state(shared).merge(probes::routes().with_state(operator));
+        let router =
+            routes().with_state(shared).merge(probes::routes().with_state(operator)).merge(dashboard::routes());
         let requests = Semaphore::new(limits.requests);
         Ok(Self { gate: Gate::new(access)?, limits, requests, router })
     }

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::problem::Problem;
 use super::socket::Peer;
 use super::token::{Known, Tokens};
-use super::{Access, TokenError, host};
+use super::{Access, TokenError, dashboard, host};
 use crate::config::model::Role;
 
 /// What stands between a request and its answer.
@@ -94,7 +94,9 @@ impl Rules {
 fn need(method: &Method, path: &str) -> Need {
     let reads = *method == Method::GET || *method == Method::HEAD;
     if reads {
-        return if matches!(path, "/livez" | "/readyz") { Need::Nothing } else { Need::Reading };
+        // The page itself tells nothing; what it asks for then is read like anything else.
+        let is_open = matches!(path, "/livez" | "/readyz") || dashboard::has(path);
+        return if is_open { Need::Nothing } else { Need::Reading };
     }
     let operates = *method == Method::POST
         && (matches!(path, "/api/reload" | "/api/drain" | "/api/upgrade")
@@ -171,7 +173,7 @@ mod tests {
             let token = [("authorization", "Bearer viewer-secret-0123")];
             assert_eq!(verdict(&request, FAR, &token), (200, Some("viewer".to_owned())), "{path}");
         }
-        for path in ["/livez", "/readyz"] {
+        for path in ["/livez", "/readyz", "/", "/app.js"] {
             assert_eq!(verdict(&format!("GET {path}"), FAR, &[]).0, 200, "{path}");
         }
     }

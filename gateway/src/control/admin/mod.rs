@@ -20,6 +20,7 @@ mod upload;
 mod wish;
 mod operation;
 mod events;
+mod dashboard;
 
 pub use serve::{AdminError, AdminServer, BindError, ProbesServer};
 pub use token::{AdminToken, TokenError};
