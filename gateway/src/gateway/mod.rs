@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! mod           start, reload, drain
+//! acme          certificates that are ordered, where the gateway was built with that
 //! admin         the servers that operators use
 //! certificates  that are renewed when their files change
 //! commit        a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
@@ -13,6 +14,8 @@
 //! operator      all of it, as the admin API asks for it
 //! ```
 
+#[cfg(feature = "acme")]
+mod acme;
 mod admin;
 mod certificates;
 mod commit;
@@ -186,6 +189,8 @@ impl Gateway {
         watch::start(&gateway.0);
         flips::start(&gateway.0);
         certificates::start(&gateway.0);
+        #[cfg(feature = "acme")]
+        acme::start(&gateway.0);
         Ok(gateway)
     }
 
