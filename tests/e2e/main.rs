@@ -56,6 +56,8 @@ mod sources;
 mod streaming;
 mod swaps;
 mod timeouts;
+#[cfg(feature = "acme")]
+mod tls_acme;
 mod tls_certificates;
 mod tls_clients;
 mod tls_example;

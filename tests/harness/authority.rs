@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
-    date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -87,6 +87,13 @@ impl Authority {
         Issued { cert: signed.pem(), key: key.serialize_pem(), der: signed.der().clone() }
     }
 
+    /// A certificate for these names and the key of a request (RFC 2986), as PEM.
+    pub(crate) fn sign(&self, names: &[&str], request: &[u8]) -> String {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        params.signed_by(&RequestedKey(key_of(request)), &self.issuer).expect("an authority signs").pem()
+    }
+
     /// A list on which it revokes the certificates of these serial numbers, in PEM.
     pub fn revoking(&self, serials: &[u64]) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
@@ -105,6 +112,44 @@ impl Authority {
         };
         params.signed_by(&self.issuer).expect("an authority signs").pem().expect("a list is PEM")
     }
+}
+
+/// An ECDSA key that somebody else has.
+struct RequestedKey(Vec<u8>);
+
+impl PublicKeyData for RequestedKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// The point in a request for a certificate: version, subject and key stand in its first part.
+fn key_of(request: &[u8]) -> Vec<u8> {
+    let (outer, _) = element(request);
+    let (info, _) = element(outer);
+    let (_, after_version) = element(info);
+    let (_, after_subject) = element(after_version);
+    let (key, _) = element(after_subject);
+    let (_, after_algorithm) = element(key);
+    let (bits, _) = element(after_algorithm);
+    // The first octet tells that no bit is left over.
+    bits[1..].to_vec()
+}
+
+/// The contents of the first element of DER, and what follows it.
+fn element(der: &[u8]) -> (&[u8], &[u8]) {
+    let (length, start) = match der[1] {
+        short if short < 0x80 => (usize::from(short), 2),
+        long => {
+            let octets = usize::from(long & 0x7f);
+            (der[2..2 + octets].iter().fold(0, |length, octet| length << 8 | usize::from(*octet)), 2 + octets)
+        }
+    };
+    der[start..].split_at(length)
 }
 
 impl Default for Authority {

@@ -21,6 +21,7 @@ mod log;
 mod tls;
 mod tls_client;
 mod authority;
+mod acme;
 mod transcript;
 mod upstream;
 mod wire;
@@ -44,6 +45,7 @@ mod bridge;
 mod etcd;
 mod dns;
 
+pub use acme::Acme;
 pub use admin::{Admin, Events};
 pub use author::Workplace;
 pub use authority::{Authority, Issued, Wanted};

@@ -1,5 +1,7 @@
 //! Control plane: what tells a running gateway to change, and where it keeps what must outlive it.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod operator;
 mod admin;
 mod judge;
@@ -9,6 +11,8 @@ mod systemd;
 mod local_token;
 mod state_dir;
 
+#[cfg(feature = "acme")]
+pub use acme::{CertificateOrder, OrderError};
 pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
 pub use judge::{Evidence, Judgement, Rules, judge};
 pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};

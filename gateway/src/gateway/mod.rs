@@ -6,6 +6,7 @@
 //! drain         the end
 //! upgrade       another process takes this one's place
 //! pid_file      which process serves
+//! acme          certificates that are ordered, where the gateway was built with that
 //! admin         the servers that operators use
 //! certificates  that are renewed when their files change
 //! commit        a new snapshot takes the old one's place: warmed on every worker, then one pointer moves
@@ -22,6 +23,8 @@ mod listeners;
 mod drain;
 mod upgrade;
 mod pid_file;
+#[cfg(feature = "acme")]
+mod acme;
 mod admin;
 mod certificates;
 mod commit;
@@ -218,6 +221,8 @@ impl Gateway {
         flips::start(&gateway.0);
         certificates::start(&gateway.0);
         overload::start(&gateway.0);
+        #[cfg(feature = "acme")]
+        acme::start(&gateway.0);
         Ok(gateway)
     }
 

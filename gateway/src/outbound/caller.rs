@@ -4,7 +4,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
@@ -36,6 +36,16 @@ impl Caller {
     pub async fn get(&self, url: &str, bytes_max: usize) -> Result<(HeaderMap, Bytes), CallError> {
         let (headers, body) = self.send(Method::GET, url, Bytes::new()).await?;
         Ok((headers, whole(body, bytes_max).await?))
+    }
+
+    /// A request as it is: the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`].
+    pub async fn exchange(&self, request: Request<Bytes>, bytes_max: usize) -> Result<Response<Bytes>, CallError> {
+        let response = self.0.request(request.map(Full::new)).await.map_err(|error| unavailable(&error))?;
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, whole(body, bytes_max).await?))
     }
 
     /// `POST` of JSON: all of the body of a 200.

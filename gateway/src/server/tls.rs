@@ -8,7 +8,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::pulse::{Order, Pulse};
 use crate::sockets::Socket;
-use crate::tls::{HandshakeOutcome, Session, Termination};
+use crate::tls::{HandshakeOutcome, Session, SessionError, Termination};
 
 /// Makes the handshake, and counts how it ended; `None` when there is no connection to go on with. The client has been told why by
 /// then, as far as TLS has words for it. `number` is the worker's, for counting.
@@ -34,6 +34,7 @@ pub(super) async fn handshake(
         None => Err(HandshakeOutcome::Timeout),
         Some(Ok(stream)) => match tls.session(stream.get_ref().1) {
             Ok(session) => Ok((Box::new(stream), session)),
+            Err(SessionError::Challenge) => Err(HandshakeOutcome::Challenge),
             Err(error) => {
                 tracing::debug!(%error, "a client is not let in");
                 Err(HandshakeOutcome::ClientCertificate)

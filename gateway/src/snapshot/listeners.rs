@@ -58,8 +58,8 @@ pub fn renewed(raw: &config::Listener, old: &Listener, secrets: &Named<Secret>) 
     let (Some(tls), Some(serving)) = (&raw.tls, &old.tls) else { return renewal };
     let mut load = Load { refused: Vec::new(), secrets };
     let mut certificates = Vec::new();
-    for ((place, files), kept) in tls.certificates.iter().enumerate().zip(serving.certificates()) {
-        let loaded = load.certificate(place, files, Some(kept)).unwrap_or_else(|| kept.clone());
+    for (place, kept) in serving.certificates().iter().enumerate() {
+        let loaded = load.certificate(tls, place, Some(kept)).unwrap_or_else(|| kept.clone());
         if !Arc::ptr_eq(&loaded, kept) {
             warn_of_time(&loaded);
             renewal.renewed.push(loaded.clone());
@@ -110,7 +110,7 @@ fn termination(
     let mut load = Load { refused: Vec::new(), secrets };
     let known = |name: &str| old.and_then(|old| old.certificates().iter().find(|known| *known.name == *name));
     let certificates = raw.certificates.iter().enumerate().filter_map(|(place, files)| {
-        let loaded = load.certificate(place, files, known(&files.name))?;
+        let loaded = load.certificate(raw, place, known(&files.name))?;
         warn_of_time(&loaded);
         Some(loaded)
     });
@@ -134,7 +134,13 @@ fn termination(
 }
 
 fn parts(raw: &config::ListenerTls, certificates: Vec<Arc<Certificate>>, clients: Option<Arc<Clients>>) -> Parts {
-    Parts { certificates, clients, needs_tls13: raw.min_version == TlsVersion::V13, alpn: raw.alpn.clone() }
+    Parts {
+        certificates,
+        clients,
+        needs_tls13: raw.min_version == TlsVersion::V13,
+        alpn: raw.alpn.clone(),
+        has_challenges: raw.acme.is_some(),
+    }
 }
 
 /// Reading files, and what came of it.
@@ -153,10 +159,15 @@ struct Refused {
 impl Load<'_> {
     fn certificate(
         &mut self,
+        raw: &config::ListenerTls,
         place: usize,
-        files: &config::CertificateFiles,
         old: Option<&Arc<Certificate>>,
     ) -> Option<Arc<Certificate>> {
+        let files = &raw.certificates[place];
+        #[cfg(feature = "acme")]
+        if let Some(acme) = raw.acme.as_ref().filter(|acme| acme.file == files.cert && !acme.file.exists()) {
+            return self.ordered(acme, &files.name, place, old);
+        }
         let at = |key| Place::Certificates(place, key);
         let chain = self.read(at("cert"), &files.cert);
         let key = match &files.key {
@@ -176,6 +187,22 @@ impl Load<'_> {
                 None
             }
         }
+    }
+
+    /// What is shown until the first order is through.
+    #[cfg(feature = "acme")]
+    fn ordered(
+        &mut self,
+        acme: &config::Acme,
+        name: &str,
+        place: usize,
+        old: Option<&Arc<Certificate>>,
+    ) -> Option<Arc<Certificate>> {
+        if let Some(old) = old.filter(|old| old.names.iter().map(|name| &**name).eq(acme.domains.iter())) {
+            return Some(old.clone());
+        }
+        let told = |why| Refused { place: Place::Certificates(place, "cert"), file: name.to_owned(), why };
+        Certificate::placeholder(name, &acme.domains).map_err(|why| self.refused.push(told(why))).ok()
     }
 
     fn clients(&mut self, raw: &config::ClientCertificates, old: Option<&Arc<Clients>>) -> Option<Arc<Clients>> {

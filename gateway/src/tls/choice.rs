@@ -7,6 +7,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::Certificate;
+use super::challenges::Challenges;
 
 /// The certificates of a listener, found by name.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Choice {
     by_name: HashMap<Box<str>, Vec<usize>>,
     /// For clients that ask for no name, or for one that is not here.
     default: Vec<usize>,
+    /// There where the gateway orders certificates.
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// A certificate that no client would ever be shown.
@@ -29,7 +32,10 @@ pub struct Unreachable {
 
 impl Choice {
     /// A choice among at least one. Where two of one kind have the same name, the first has it.
-    pub(super) fn new(certificates: Vec<Arc<Certificate>>) -> Result<Self, Vec<Unreachable>> {
+    pub(super) fn new(
+        certificates: Vec<Arc<Certificate>>,
+        challenges: Option<Arc<Challenges>>,
+    ) -> Result<Self, Vec<Unreachable>> {
         let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         let mut unreachable = Vec::new();
         for (place, certificate) in certificates.iter().enumerate() {
@@ -60,7 +66,7 @@ impl Choice {
         by_name.values_mut().for_each(cheapest_first);
         let first = certificates.first().and_then(|first| first.names.first());
         let default = first.and_then(|name| by_name.get(key_of(name))).cloned().unwrap_or_else(|| vec![0]);
-        Ok(Self { certificates, by_name, default })
+        Ok(Self { certificates, by_name, default, challenges })
     }
 
     pub(super) fn certificates(&self) -> &[Arc<Certificate>] {
@@ -90,6 +96,9 @@ impl Choice {
 
 impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(answer) = self.challenges.as_ref().and_then(|challenges| challenges.answer(&hello)) {
+            return answer;
+        }
         let can_verify =
             |certificate: &&Arc<Certificate>| certificate.key.key.choose_scheme(hello.signature_schemes()).is_some();
         let name = hello.server_name().map(str::to_ascii_lowercase);

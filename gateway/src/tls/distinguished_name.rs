@@ -96,3 +96,33 @@ const SHORT: [(&str, &str); 11] = [
     ("2.5.4.5", "serialNumber"),
     ("1.2.840.113549.1.9.1", "emailAddress"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_special_in_a_value_is_escaped() {
+        for (value, expected) in [
+            ("ada", "ada"),
+            ("", ""),
+            (" a b ", "\\ a b\\ "),
+            (" ", "\\ "),
+            ("#a#", "\\#a#"),
+            ("a,b+c=d", "a\\,b\\+c\\=d"),
+            ("a\r\nb\u{e9}", "a\\0d\\0ab\\c3\\a9"),
+        ] {
+            let mut text = String::new();
+            escape(value, &mut text);
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn lengths_are_short_or_long() {
+        assert_eq!(
+            (length(0x7f), length(0x80), length(0x1234)),
+            (vec![0x7f], vec![0x81, 0x80], vec![0x82, 0x12, 0x34])
+        );
+    }
+}

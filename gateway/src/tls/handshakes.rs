@@ -12,6 +12,8 @@ pub enum HandshakeOutcome {
     Full,
     /// An earlier session was taken up again.
     Resumed,
+    /// A certificate authority has looked at a challenge.
+    Challenge,
     /// It took longer than `limits.handshake_timeout`.
     Timeout,
     /// The client went away.
@@ -38,9 +40,10 @@ pub struct Handshakes(Box<[Shard]>);
 struct Shard([AtomicU64; HandshakeOutcome::ALL.len()]);
 
 impl HandshakeOutcome {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Full,
         Self::Resumed,
+        Self::Challenge,
         Self::Timeout,
         Self::Gone,
         Self::NotTls,
@@ -55,6 +58,7 @@ impl HandshakeOutcome {
         match self {
             Self::Full => "full",
             Self::Resumed => "resumed",
+            Self::Challenge => "challenge",
             Self::Timeout => "timeout",
             Self::Gone => "gone",
             Self::NotTls => "not_tls",

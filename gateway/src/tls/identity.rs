@@ -174,3 +174,65 @@ fn printable(name: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    /// A certificate whose every value tries to be more than it is.
+    const PEM: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICpzCCAk6gAwIBAgIBKjAKBggqhkjOPQQDAjCBiTELMAkGA1UEBhMCREUxFjAU
+BgNVBAoMDUV4YW1wbGUsIEluYy4xDzANBgNVBAsMBnBlb3BsZTERMA8GA1UECwwI
+IzEgPGE9Yj4xMTARBgoJkiaJk/IsZAEBDANhZGEwHAYDVQQDDBVhZGEgInRoZSBm
+aXJzdCI7IFpvw6sxCzAJBgJTBAwDb2RkMCAXDTI2MTEzMDA3MjI1N1oYDzIxMjYx
+MTA2MDcyMjU3WjCBiTELMAkGA1UEBhMCREUxFjAUBgNVBAoMDUV4YW1wbGUsIElu
+Yy4xDzANBgNVBAsMBnBlb3BsZTERMA8GA1UECwwIIzEgPGE9Yj4xMTARBgoJkiaJ
+k/IsZAEBDANhZGEwHAYDVQQDDBVhZGEgInRoZSBmaXJzdCI7IFpvw6sxCzAJBgJT
+BAwDb2RkMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEBeljmGKZ8FARQSCzHkDD
+6axeaGcPgr7mrLDjanYsYuGslxmhYMPPrbVWxxiFyDYdcjNDkogEowmAEg+KMU5o
+CqOBojCBnzAJBgNVHRMEAjAAMHMGA1UdEQRsMGqCC0FkYS5leGFtcGxlgg1vdGhl
+ci5leGFtcGxlhiNzcGlmZmU6Ly9leGFtcGxlL2EsRE5TOnJvb3QuZXhhbXBsZYEP
+YWRhQGV4YW1wbGUuY29thwTAAAIHhxAgAQ24AAAAAAAAAAAAAAABMB0GA1UdDgQW
+BBTIBqN+DIPDc3J8BYButKR5/i5CETAKBggqhkjOPQQDAgNHADBEAiAni/rD/4q1
+a/wrZBMvsCIKkww8XjElE097FTKX30X9pAIgULER3V0Oy5qPVK+KP9ZwDWy/cYQH
+e6cgJ82RqREIHLc=
+-----END CERTIFICATE-----
+";
+
+    fn identity() -> (Identity, CertificateDer<'static>) {
+        let certificate = CertificateDer::from_pem_slice(PEM.as_bytes()).expect("a certificate");
+        (Identity::of(&certificate).expect("it can be read"), certificate)
+    }
+
+    #[test]
+    fn no_value_passes_for_several() {
+        let (identity, _) = identity();
+        let part = |part| identity.part(part).expect("it is there");
+        let subject = r#"2.3.4=#0c036f6464,UID=ada+CN=ada \"the first\"\; Zo\c3\ab,OU=\#1 \<a\=b\>,OU=people,O=Example\, Inc.,C=DE"#;
+        assert_eq!((part(Part::Subject), part(Part::Issuer)), (subject, subject));
+        let names = "DNS:Ada.example,DNS:other.example,URI:spiffe://example/a%2cDNS:root.example,email:ada@example.com,\
+                     IP:192.0.2.7,IP:2001:db8::1";
+        assert_eq!(part(Part::San), names);
+        assert_eq!((part(Part::Dns), part(Part::Uri)), ("Ada.example", "spiffe://example/a%2cDNS:root.example"));
+        assert_eq!(part(Part::Serial), "2a");
+        assert_eq!(part(Part::Fingerprint), "3d0e04947f4ace8c58cb8c8bd73555a1e41844448edf6518ad2706bb9746a232");
+        assert_eq!(identity.part(Part::Certificate), None, "attributes are no place for it");
+    }
+
+    #[test]
+    fn certificates_are_byte_sequences_and_a_chain_has_those_above_only() {
+        let (identity, certificate) = identity();
+        let told = |chain: &[CertificateDer<'_>], part| {
+            identity.header(part, chain).map(|value| value.to_str().expect("ASCII").to_owned())
+        };
+        let one = format!(":{}:", STANDARD.encode(&certificate));
+        let chain = [certificate.clone(), certificate.clone(), certificate];
+        assert_eq!(told(&chain, Part::Certificate).as_deref(), Some(&*one));
+        assert_eq!(told(&chain[..1], Part::Chain), None);
+        assert_eq!(told(&chain, Part::Chain), Some(format!("{one}, {one}")));
+        assert_eq!(Identity::of(&CertificateDer::from(vec![0x30, 0])), None);
+    }
+}

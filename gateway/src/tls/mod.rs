@@ -5,6 +5,7 @@
 mod termination;
 mod certificate;
 mod choice;
+mod challenges;
 mod clients;
 mod identity;
 mod distinguished_name;
@@ -12,6 +13,7 @@ mod session;
 mod handshakes;
 
 pub use certificate::{Certificate, CertificateError};
+pub use challenges::Challenges;
 pub use choice::Unreachable;
 pub use clients::{ClientTerms, Clients, ClientsError};
 pub use handshakes::{HandshakeOutcome, Handshakes};

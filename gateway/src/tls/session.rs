@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
+use super::challenges::ACME_TLS;
 use super::clients::Clients;
 use super::identity::{Identity, Part};
 
@@ -38,6 +39,9 @@ pub enum SessionError {
     /// Verified, yet in a form that is not understood: nobody may pass as nobody.
     #[error("the client's certificate cannot be read")]
     Unreadable,
+    /// It was an authority, which looked at a challenge (RFC 8737).
+    #[error("a challenge was looked at")]
+    Challenge,
     /// A session that is taken up again is not verified again.
     #[error("the client's certificate has expired since its session began")]
     Expired,
@@ -58,6 +62,9 @@ impl Alpn {
 
 impl Session {
     pub(super) fn of(connection: &ServerConnection, clients: Option<&Clients>) -> Result<Self, SessionError> {
+        if connection.alpn_protocol() == Some(ACME_TLS) {
+            return Err(SessionError::Challenge);
+        }
         let chain = connection.peer_certificates().unwrap_or_default();
         let client = match chain.first() {
             None => None,

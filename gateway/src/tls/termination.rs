@@ -9,6 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use super::certificate::{Certificate, provider};
+use super::challenges::{ACME_TLS, Challenges};
 use super::choice::{Choice, Unreachable};
 use super::clients::Clients;
 use super::handshakes::Handshakes;
@@ -25,6 +26,8 @@ pub struct Parts {
     pub needs_tls13: bool,
     /// In the order of preference.
     pub alpn: Vec<Alpn>,
+    /// Whether the gateway orders certificates for this listener, and an authority will look at it.
+    pub has_challenges: bool,
 }
 
 /// The TLS of a listener.
@@ -34,6 +37,7 @@ pub struct Termination {
     clients: Option<Arc<Clients>>,
     needs_tls13: bool,
     alpn: Vec<Alpn>,
+    challenges: Option<Arc<Challenges>>,
     ticketer: Arc<dyn ProducesTickets>,
     pub handshakes: Arc<Handshakes>,
 }
@@ -48,8 +52,10 @@ impl Termination {
         if let Some(previous) = previous.filter(|previous| previous.is_of(&parts)) {
             return Ok(previous.clone());
         }
-        let Parts { certificates, clients, needs_tls13, alpn } = parts;
-        let choice = Arc::new(Choice::new(certificates)?);
+        let Parts { certificates, clients, needs_tls13, alpn, has_challenges } = parts;
+        let known = previous.and_then(|previous| previous.challenges.clone());
+        let challenges = has_challenges.then(|| known.unwrap_or_default());
+        let choice = Arc::new(Choice::new(certificates, challenges.clone())?);
         let versions: &[&SupportedProtocolVersion] = if needs_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
         let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(versions)
@@ -60,6 +66,7 @@ impl Termination {
         };
         let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(choice.clone());
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.name().as_bytes().to_vec()).collect();
+        config.alpn_protocols.extend(challenges.is_some().then(|| ACME_TLS.to_vec()));
         let same_clients = |previous: &&Arc<Self>| match (&previous.clients, &clients) {
             (None, None) => true,
             (Some(one), Some(other)) => one.lets_in_the_same(other),
@@ -74,7 +81,8 @@ impl Termination {
         // Tickets need no memory here, and every client of today takes them.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let handshakes = previous.map(|previous| previous.handshakes.clone()).unwrap_or_default();
-        Ok(Arc::new(Self { config: Arc::new(config), choice, clients, needs_tls13, alpn, ticketer, handshakes }))
+        let config = Arc::new(config);
+        Ok(Arc::new(Self { config, choice, clients, needs_tls13, alpn, challenges, ticketer, handshakes }))
     }
 
     /// For handshakes.
@@ -89,6 +97,11 @@ impl Termination {
 
     pub fn clients(&self) -> Option<&Arc<Clients>> {
         self.clients.as_ref()
+    }
+
+    /// Those of orders under way, where the gateway orders certificates.
+    pub fn challenges(&self) -> Option<&Arc<Challenges>> {
+        self.challenges.as_ref()
     }
 
     /// What a handshake settled that has ended well.
@@ -121,6 +134,7 @@ impl Termination {
         same_clients
             && self.needs_tls13 == parts.needs_tls13
             && self.alpn == parts.alpn
+            && self.challenges.is_some() == parts.has_challenges
             && certificates.len() == parts.certificates.len()
             && certificates.iter().zip(&parts.certificates).all(same)
     }

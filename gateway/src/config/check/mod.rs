@@ -66,13 +66,14 @@ const WORKERS_MAX: u64 = 1024;
 ///
 /// The configuration counts only if there is no finding here or before.
 pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (Config, Vec<Finding>) {
-    let mut check = Check { folder, cut, names: Names::of(raw, cut), findings: Vec::new() };
+    let state_dir = raw.state_dir.as_ref().map(|path| folder.join(path));
+    let mut check = Check { folder, state_dir, cut, names: Names::of(raw, cut), findings: Vec::new() };
     let at = At::ROOT;
     check.version(&at, raw);
     let config = Config {
         version: 1,
         workers: check.workers(&at.key("workers"), raw.workers),
-        state_dir: raw.state_dir.as_ref().map(|path| check.path(path)),
+        state_dir: check.state_dir.clone(),
         runtime: check.runtime(&at.key("runtime"), raw.runtime.as_ref()),
         overload: check.overload(&at.key("overload"), raw.overload.as_ref()),
         admin: raw.admin.as_ref().and_then(|admin| check.admin(&at.key("admin"), admin, raw)),
@@ -99,6 +100,7 @@ pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (C
 /// What the checks share. The methods for each part of the configuration stand in the files of that name.
 struct Check<'a> {
     folder: &'a Path,
+    state_dir: Option<PathBuf>,
     cut: &'a HashSet<String>,
     names: Names<'a>,
     findings: Vec<Finding>,

@@ -1,20 +1,32 @@
 //! Checks of a listener's `tls`. Whether files can be read, and hold what they should, is not asked here.
 
 use http::HeaderName;
+use rustls::pki_types::DnsName;
 
 use super::super::fault::Fault;
-use super::super::model::{CertificateFiles, ClientCertificates, KeySource, ListenerTls, TlsVersion};
+use super::super::model::{Acme, CertificateFiles, ClientCertificates, KeySource, ListenerTls, TlsVersion};
 use super::super::path::At;
-use super::super::raw::{Entries, Items, RawCertificate, RawClientCertificates, RawListenerTls};
+use super::super::raw::{Entries, Items, RawAcme, RawCertificate, RawClientCertificates, RawListenerTls};
 use super::{Check, Seen, entries, items};
 use crate::message::is_framing;
 use crate::tls::{Alpn, Part};
 
 impl Check<'_> {
     pub(super) fn listener_tls(&mut self, at: &At<'_>, raw: &RawListenerTls) -> ListenerTls {
-        let certificates = self.required(at, "certificates", raw.certificates.as_ref());
+        let given = match &raw.acme {
+            None => self.required(at, "certificates", raw.certificates.as_ref()),
+            Some(_) => raw.certificates.as_ref(),
+        };
+        let mut certificates = self.certificates(&at.key("certificates"), given);
+        let acme = raw.acme.as_ref().and_then(|acme| self.acme(&at.key("acme"), acme, raw));
+        certificates.extend(acme.as_ref().map(|acme| CertificateFiles {
+            name: format!("acme:{}", acme.domains[0]),
+            cert: acme.file.clone(),
+            key: KeySource::File(acme.file.clone()),
+        }));
         ListenerTls {
-            certificates: self.certificates(&at.key("certificates"), certificates),
+            certificates,
+            acme,
             min_version: raw.min_version.map_or(TlsVersion::default(), |version| version.0),
             alpn: self.alpn(&at.key("alpn"), raw.alpn.as_ref()),
             client_certificates: raw
@@ -50,6 +62,55 @@ impl Check<'_> {
             }
         }
         certificates
+    }
+
+    fn acme(&mut self, at: &At<'_>, raw: &RawAcme, tls: &RawListenerTls) -> Option<Acme> {
+        if !cfg!(feature = "acme") {
+            let fault = Fault::key(at, "this gateway was built without ACME");
+            self.fault(fault.help("build it with `--features acme`, or name files in `certificates`"));
+            return None;
+        }
+        let clients = tls.client_certificates.as_ref();
+        if clients.is_some_and(|clients| clients.mode.as_deref().is_none_or(|mode| mode == "required")) {
+            let fault = Fault::key(at, "the authority shows no certificate, so that it would not be let in to check");
+            self.fault(fault.help("write `mode: optional` in `client_certificates`"));
+        }
+        let domains = self.required(at, "domains", raw.domains.as_ref());
+        let domains = self.domains(&at.key("domains"), domains)?;
+        let directory = match &raw.directory {
+            Some(url) => self.fetched(&at.key("directory"), url)?,
+            None => LETS_ENCRYPT.to_owned(),
+        };
+        let folder = match (&raw.folder, &self.state_dir) {
+            (Some(folder), _) => self.path(folder),
+            (None, Some(state_dir)) => state_dir.join("acme"),
+            (None, None) => {
+                let fault = Fault::key(at, "there is no place for certificates and keys");
+                self.fault(fault.help("name a `folder` here, or a `state_dir` at top level"));
+                return None;
+            }
+        };
+        let contact = items(raw.contact.as_ref()).map(|(_, address)| address.clone()).collect();
+        let file = folder.join(format!("{}.pem", domains[0]));
+        Some(Acme { domains, contact, directory, folder, file })
+    }
+
+    /// Names of DNS that an authority can look at: none with a wildcard (RFC 8737 §3).
+    fn domains(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Option<Vec<String>> {
+        if raw.is_some_and(Vec::is_empty) {
+            self.fault(Fault::value(at, "a certificate needs a name"));
+        }
+        let mut domains = Vec::new();
+        for (index, text) in items(raw) {
+            match DnsName::try_from(text.as_str()) {
+                Ok(_) if !text.ends_with('.') => domains.push(text.to_ascii_lowercase()),
+                _ => {
+                    let fault = Fault::value(at.item(index), format!("`{text}` is not a name that can be ordered"));
+                    self.fault(fault.help("write names of DNS, without a wildcard"));
+                }
+            }
+        }
+        (!domains.is_empty()).then_some(domains)
     }
 
     fn alpn(&mut self, at: &At<'_>, raw: Option<&Items<String>>) -> Vec<Alpn> {
@@ -112,6 +173,9 @@ impl Check<'_> {
         headers
     }
 }
+
+/// The directory of Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// Headers that the gateway writes on every request, for which there is another meaning.
 const IDENTITY: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"];

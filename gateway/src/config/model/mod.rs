@@ -33,7 +33,7 @@ pub use self::resources::{
 };
 pub use self::routes::{Defaults, Failure, FieldMatch, FilterUse, Match, OnError, PathMatch, Respond, Route, Target};
 pub use self::scalar::{ByteSize, Rate};
-pub use self::tls::{CertificateFiles, ClientCertificates, KeySource, ListenerTls, TlsVersion};
+pub use self::tls::{Acme, CertificateFiles, ClientCertificates, KeySource, ListenerTls, TlsVersion};
 pub use self::traffic::{Hedge, Retries, RetryWhen, UpstreamLimits, UpstreamProtocol, UpstreamTls};
 pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
 

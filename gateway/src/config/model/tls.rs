@@ -10,12 +10,27 @@ use crate::tls::{Alpn, Part};
 /// TLS of a listener.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTls {
-    /// At least one. The first is for clients that ask for no name, or for one that no certificate has.
+    /// At least one, that of `acme` last. The first is for clients that ask for no name, or for one that no certificate has.
     pub certificates: Vec<CertificateFiles>,
+    pub acme: Option<Acme>,
     pub min_version: TlsVersion,
     /// In the order of preference; at least one.
     pub alpn: Vec<Alpn>,
     pub client_certificates: Option<ClientCertificates>,
+}
+
+/// A certificate that the gateway orders by itself (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// In lower case; at least one.
+    pub domains: Vec<String>,
+    pub contact: Vec<String>,
+    /// A URL.
+    pub directory: String,
+    /// For certificates, keys and the account.
+    pub folder: PathBuf,
+    /// The file in it that certificate and key are kept in.
+    pub file: PathBuf,
 }
 
 /// A certificate with its key.

@@ -30,7 +30,7 @@ pub(super) use self::overload::RawOverload;
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
 pub(super) use self::resources::{RawKeySet, RawLimiter, RawSecret, RawStore, RawTable};
 pub(super) use self::routes::{RawDefaults, RawFilterUse, RawMatch, RawPathMatch, RawRespond, RawRoute};
-pub(super) use self::tls::{RawCertificate, RawClientCertificates, RawListenerTls};
+pub(super) use self::tls::{RawAcme, RawCertificate, RawClientCertificates, RawListenerTls};
 pub(super) use self::traffic::{RawHedge, RawRetries, RawUpstreamLimits, RawUpstreamTls};
 pub(super) use self::upstreams::{RawEndpoint, RawUpstream, RawUpstreamTimeouts};
 use super::scalar::{AutoOrWhole, Size, Span, Whole};
