@@ -34,6 +34,7 @@ mod mirrors;
 mod outbound;
 mod native;
 mod plugins;
+mod protocols_over_tls;
 mod proxy_protocol;
 mod proxying;
 mod rate_limits;
