@@ -171,8 +171,15 @@ async fn trailers_pass_on_the_way_down_to_clients_that_take_them() {
     let lines = ["GET / HTTP/1.1", "Host: test.example", "TE: trailers", "Connection: te"];
     let answer = client.ask(&lines, "").await;
     assert_eq!((answer.text().as_str(), answer.trailers.get("x-sum")), ("abc", Some("6")));
+    let asked = origin.last_request().fields;
+    assert_eq!(
+        (asked.all("te"), asked.all("connection")),
+        (vec!["trailers"], vec!["te"]),
+        "the upstream is told as well"
+    );
     let answer = client.get("/").await;
     assert_eq!((answer.text().as_str(), answer.trailers.get("x-sum")), ("abc", None));
+    assert!(!origin.last_request().fields.has("te"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,6 +192,35 @@ async fn a_client_that_expects_100_is_told_to_continue() {
     assert_eq!(client.head().await.status(), 100);
     client.send("hello").await;
     assert_eq!(client.response().await.echo().body_bytes, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_expects_100_hears_what_the_upstream_says_to_it() {
+    let mut origin = Upstream::manual().await;
+    let gateway = GATEWAY.start(Config::to(&origin)).await;
+    let lines = ["POST / HTTP/1.1", "Host: test.example", "Content-Length: 5", "Expect: 100-continue"];
+    let mut client = gateway.client().await;
+    client.send(http(&lines, "")).await;
+    let mut refusing = origin.next().await;
+    assert_eq!(refusing.head.fields.all("expect"), ["100-continue"]);
+    refusing.send(http(&["HTTP/1.1 401 Unauthorized", "Content-Length: 0"], "")).await;
+    let answer = client.response().await;
+    assert_eq!((answer.status, answer.interim.as_slice()), (401, [].as_slice()), "the body was never asked for");
+    // Neither connection can be used again: a body was announced on it.
+    client.closed().await;
+    refusing.closed().await;
+
+    let mut client = gateway.client().await;
+    client.send(http(&lines, "")).await;
+    let mut willing = origin.next().await;
+    willing.send(http(&["HTTP/1.1 100 Continue"], "")).await;
+    assert_eq!(client.head().await.status(), 100);
+    client.send("hello").await;
+    assert_eq!(willing.rest().await.expect("a body"), b"hello");
+    willing.send(http(&["HTTP/1.1 103 Early Hints", "Link: </a.css>"], "")).await;
+    willing.send(http(&["HTTP/1.1 200 OK", "Content-Length: 2"], "ok")).await;
+    let answer = client.response().await;
+    assert_eq!((answer.status, answer.interim.as_slice()), (200, [].as_slice()), "hints are dropped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

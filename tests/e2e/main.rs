@@ -39,6 +39,7 @@ mod outbound;
 mod native;
 mod overload;
 mod plugins;
+mod protocols_over_tls;
 mod proxy_protocol;
 mod proxying;
 mod rate_limits;

@@ -1,13 +1,11 @@
 //! WebSockets (RFC 6455) through the gateway, over HTTP/1.1 and HTTP/2 (RFC 8441): messages, filters on the handshake, ends.
 
-use harness::{Config, Gateway, Http2, Message, WebSocket, WebSocketUpstream, within};
-use http::{HeaderMap, Response};
+use harness::{Config, Gateway, Http2, Message, Refusal, WebSocket, WebSocketUpstream, within};
+use http::HeaderMap;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::GATEWAY;
-
-type Refusal = Box<Response<Option<Vec<u8>>>>;
 
 /// Everything is a WebSocket but `/hello`.
 fn config(origin: &WebSocketUpstream) -> Config {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::within;
@@ -27,6 +28,11 @@ pub struct Http2Call {
 impl Http2Calls {
     pub async fn connect(address: SocketAddr) -> Http2Calls {
         let stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
+        Http2Calls::over(stream).await
+    }
+
+    /// A client on a connection that is there already.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Http2Calls {
         let (send, connection) =
             within("the preface", h2::client::handshake(stream)).await.expect("the listener speaks HTTP/2");
         // Its end is seen by whoever waits for an answer.

@@ -70,7 +70,7 @@ pub use tls::{Tls, TlsOptions};
 pub use tls_client::{Secured, TlsClient};
 pub use transcript::{Transcript, blocks, transcripts};
 pub use upstream::{Exchange, Request, Upstream};
-pub use websocket::{Accepted, Message, WebSocket, WebSocketUpstream};
+pub use websocket::{Accepted, Message, Refusal, WebSocket, WebSocketUpstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 
 use std::future::Future;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -20,6 +21,8 @@ use tokio_rustls::rustls::{
 use crate::authority::{Authority, Issued};
 use crate::client::Client;
 use crate::http2::Http2;
+use crate::http2_call::Http2Calls;
+use crate::websocket::{Refusal, WebSocket};
 use crate::within;
 
 /// A client to be: connections of the same one take up each other's sessions.
@@ -96,8 +99,17 @@ impl TlsClient {
     /// # Errors
     /// When the handshake fails: on this side, or because the gateway said so.
     pub async fn connect(&self, name: &str) -> io::Result<Secured> {
+        self.connect_after(name, b"").await
+    }
+
+    /// The same, after some bytes in the clear.
+    ///
+    /// # Errors
+    /// As [`TlsClient::connect`].
+    pub async fn connect_after(&self, name: &str, first: &[u8]) -> io::Result<Secured> {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
-        let stream = within("a connection", TcpStream::connect(self.address)).await.expect("the listener accepts");
+        let mut stream = within("a connection", TcpStream::connect(self.address)).await.expect("the listener accepts");
+        stream.write_all(first).await?;
         let handshake = TlsConnector::from(self.config.clone()).connect(name, stream);
         within("a handshake", handshake).await.map(Secured)
     }
@@ -195,5 +207,18 @@ impl Secured {
 
     pub async fn http2(self) -> Http2 {
         Http2::over(self.0).await
+    }
+
+    /// Speak HTTP/2, with each stream in the test's hands.
+    pub async fn calls(self) -> Http2Calls {
+        Http2Calls::over(self.0).await
+    }
+
+    /// Ask for a WebSocket at this path.
+    ///
+    /// # Errors
+    /// As [`WebSocket::connect`].
+    pub async fn websocket(self, path: &str) -> Result<WebSocket, Refusal> {
+        WebSocket::over(self.0, path, &[]).await.map(|(socket, _)| socket)
     }
 }

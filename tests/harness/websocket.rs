@@ -22,6 +22,9 @@ trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
+/// What came in the place of a WebSocket.
+pub type Refusal = Box<Response<Option<Vec<u8>>>>;
+
 /// One end of a WebSocket.
 pub struct WebSocket(WebSocketStream<Box<dyn Bytes>>);
 
@@ -47,8 +50,17 @@ impl WebSocket {
         address: SocketAddr,
         path: &str,
         fields: &[(&'static str, &str)],
-    ) -> Result<(WebSocket, Response<Option<Vec<u8>>>), Box<Response<Option<Vec<u8>>>>> {
+    ) -> Result<(WebSocket, Response<Option<Vec<u8>>>), Refusal> {
         let stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
+        WebSocket::over(stream, path, fields).await
+    }
+
+    /// The same on a connection that is there already.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Result<(WebSocket, Response<Option<Vec<u8>>>), Refusal> {
         let mut request = Request::get(format!("ws://test.example{path}"))
             .header("host", "test.example")
             .header("connection", "Upgrade")
@@ -159,6 +171,10 @@ impl WebSocketUpstream {
             }
         });
         WebSocketUpstream { address, sockets, accepting }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The next WebSocket, as soon as it is there.

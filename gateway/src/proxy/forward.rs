@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -20,7 +20,7 @@ use super::{mirror, persist, upgrade};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, has_token, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
-use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, Protocol, SendError, Sent, Upstream};
+use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, SendError, Sent, Upstream};
 
 /// Sends the exchange's request, and fills in its response: the head, and the body as it arrives; in the body's place a tunnel, when the
 /// upstream agreed on one.
@@ -83,8 +83,8 @@ async fn once(way: &Way<'_>, route: &Route, exchange: &mut Exchange) -> Result<S
     } else {
         exchange.headers.clone()
     };
-    let request = upstream_request(way.upstream, exchange, headers, body);
-    let again = || (!has_body).then(|| upstream_request(way.upstream, exchange, exchange.headers.clone(), Body::Empty));
+    let request = upstream_request(exchange, headers, body);
+    let again = || (!has_body).then(|| upstream_request(exchange, exchange.headers.clone(), Body::Empty));
     way.attempt(endpoint, request, again, &exchange.method, exchange.deadline).await.map_err(|lost| lost.error)
 }
 
@@ -213,24 +213,20 @@ fn outcome(tried: &Result<Sent, Box<Lost>>, latency: Duration) -> Option<Outcome
 }
 
 /// The exchange's request in the form the upstream's connection takes.
-pub(super) fn upstream_request(
-    upstream: &Upstream,
-    exchange: &Exchange,
-    headers: HeaderMap,
-    body: Body,
-) -> Request<Body> {
+pub(super) fn upstream_request(exchange: &Exchange, headers: HeaderMap, body: Body) -> Request<Body> {
     let may_have_body = !body.is_end_stream();
     let mut request = Request::new(body);
     *request.method_mut() = exchange.method.clone();
     *request.uri_mut() = exchange.uri.clone();
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    // The one thing of the client's connection that is said again on the upstream's, where HTTP/2 may carry it.
-    let wants_trailers =
-        upstream.transport.protocol != Protocol::Http1 && has_token(request.headers(), &TE, "trailers");
+    // The one thing of the client's connection that is said again on the upstream's.
+    let wants_trailers = exchange.upgrade.is_none() && has_token(request.headers(), &TE, "trailers");
     strip_hop_by_hop(request.headers_mut());
     if wants_trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        // Over HTTP/1.1 it is said to be of this hop (RFC 9110 §10.1.4); HTTP/2 has it without.
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(upgrade) = &exchange.upgrade {
         upgrade::ask(request.headers_mut(), upgrade);

@@ -11,12 +11,14 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
 
 use super::in_flight::InFlight;
 use super::pulse::{Order, Pulse};
+use super::stream::Stream;
 use super::tunnel::{self, Opened};
 use super::wire::{Protocol, Wire};
 use crate::filter::Connection;
@@ -64,10 +66,8 @@ pub(super) async fn serve(mut wire: Wire, requests: Requests) {
                 .serve_connection(wire, service);
             let has_ended = drive(Pin::new(&mut connection), &pulse, &requests.may_turn).await;
             if let (true, Some(opened)) = (has_ended, requests.opened.take()) {
-                let parts = connection.into_parts();
-                let (stream, rest) = parts.io.into_inner();
-                let first = [&*parts.read_buf, &*rest].concat();
                 drop(requests);
+                let (stream, first) = taken_back(connection.into_parts());
                 // Boxed: few connections become one.
                 Box::pin(tunnel::relay(stream, first, opened, &pulse)).await;
             }
@@ -85,6 +85,12 @@ pub(super) async fn serve(mut wire: Wire, requests: Requests) {
             drive(Box::pin(connection).as_mut(), &pulse, &requests.may_turn).await;
         }
     }
+}
+
+/// The bare stream, and what was read of it behind the last request. Nothing else stays: tunnels last.
+fn taken_back(parts: Parts<Wire, Shared>) -> (Stream, Vec<u8>) {
+    let (stream, rest) = parts.io.into_inner();
+    (stream, [&*parts.read_buf, &*rest].concat())
 }
 
 /// What the client speaks, unless it says nothing, or is told to go before it did.

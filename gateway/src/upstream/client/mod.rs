@@ -151,6 +151,7 @@ impl Client {
                 if http1.sender.ready().await.is_err() {
                     return Err(Unsent::Returned(Box::new((request, ticket))));
                 }
+                outgoing::await_continue(&mut request);
                 match http1.sender.try_send_request(request).await {
                     Ok(response) if !has_one_framing(response.headers()) => Err(Unsent::Failed(Failed::framing())),
                     Ok(response) => Ok(self.sent_http1(response, http1, has_ended, ticket)),
