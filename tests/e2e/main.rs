@@ -48,6 +48,7 @@ mod sockets;
 mod sources;
 mod streaming;
 mod swaps;
+mod systemd;
 mod timeouts;
 mod tls_certificates;
 mod tls_clients;

@@ -1,5 +1,6 @@
 //! Accepting: this worker's socket of a listener, as long as the listener has connections to give.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;

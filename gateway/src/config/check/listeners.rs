@@ -67,12 +67,7 @@ impl Check<'_> {
         Some(Listener { name: name?.clone(), address: address?, mode, tls, trusted_proxies, proxy_protocol, limits })
     }
 
-    fn proxy_protocol(
-        &mut self,
-        at: &At<'_>,
-        raw: &RawProxyProtocol,
-        address: Option<&ListenAddress>,
-    ) -> Vec<IpNet> {
+    fn proxy_protocol(&mut self, at: &At<'_>, raw: &RawProxyProtocol, address: Option<&ListenAddress>) -> Vec<IpNet> {
         self.required(at, "from", raw.from.as_ref());
         if raw.from.as_ref().is_some_and(Vec::is_empty) {
             let fault = Fault::value(at.key("from"), "nobody is named here, so that no connection would be served");
