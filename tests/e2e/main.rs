@@ -56,6 +56,7 @@ mod slow_clients;
 mod sources;
 mod streaming;
 mod swaps;
+mod systemd;
 mod timeouts;
 #[cfg(feature = "acme")]
 mod tls_acme;

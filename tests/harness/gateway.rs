@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -125,8 +126,33 @@ impl Binary {
 
     /// Starts a command that serves, and waits until it does, or has ended.
     pub(crate) async fn follow(&self, mut command: Command, folder: TempDir) -> Result<Gateway, Output> {
-        command.args(["--format", "json"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        self.watch(command, folder).await
+    }
+
+    /// Start a gateway as systemd does, on sockets that it made: they have the numbers from 3 on, and these names. The environment has
+    /// these variables besides.
+    pub async fn activate(
+        &self,
+        config: impl Display,
+        sockets: [(&str, OwnedFd); 2],
+        environment: &[(&str, &str)],
+    ) -> Gateway {
+        let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+        self.write(folder.path(), &config.to_string());
+        // A shell is handed them as its standard input and output, because no other process of this test can inherit those.
+        let script = "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\"";
+        let [(first, one), (second, two)] = sockets;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, self.program, "run", "-c"]).arg(config_file(folder.path()));
+        self.prepare(&mut command);
+        command.env("LISTEN_FDNAMES", format!("{first}:{second}")).envs(environment.iter().copied());
+        command.stdin(Stdio::from(one)).stdout(Stdio::from(two));
+        served(self.watch(command, folder).await)
+    }
+
+    async fn watch(&self, mut command: Command, folder: TempDir) -> Result<Gateway, Output> {
+        command.args(["--format", "json"]).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the program starts");
         let mut log = Log::follow(process.stderr.take().expect("stderr is piped"));
         let serves = log.find_from(0, "that it serves", |line| line.message() == "ready").await.is_some();
@@ -136,6 +162,11 @@ impl Binary {
 
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(self.program);
+        self.prepare(&mut command);
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
         command.kill_on_drop(true);
         for variable in ["WITGATE_CONFIG", "WITGATE_ADMIN_TOKEN", "RUST_LOG", "RUST_BACKTRACE"] {
             command.env_remove(variable);
@@ -144,7 +175,6 @@ impl Binary {
         if let Some(authority) = self.trusted {
             command.env("SSL_CERT_FILE", authority);
         }
-        command
     }
 
     /// Write a configuration where a gateway finds it. It gets the shared `state_dir` unless it names one; the key stands last, so that

@@ -33,6 +33,7 @@ impl Gateway {
     pub async fn drain(&self, why: Ending) -> Left {
         let shared = &*self.0;
         shared.is_draining.store(true, Ordering::Relaxed);
+        shared.giving_up.notify_one();
         let config::Drain { delay, idle, deadline } = shared.told().drain;
         let left = shared.left().await;
         tracing::info!(connections = left.connections, requests = left.requests, ?delay, ?deadline, "draining");

@@ -89,6 +89,8 @@ struct Shared {
     ending: Notify,
     /// Held while another process is to take this one's place.
     upgrading: tokio::sync::Mutex<()>,
+    /// Told when this process ends before the other serves.
+    giving_up: Notify,
     /// What would be started for that.
     program: Program,
     pid_file: OnceLock<PidFile>,
@@ -206,6 +208,7 @@ impl Gateway {
             successor: AtomicU32::new(0),
             ending: Notify::new(),
             upgrading: tokio::sync::Mutex::default(),
+            giving_up: Notify::new(),
             program,
             pid_file: OnceLock::new(),
             metrics: Metrics::new(),

@@ -103,8 +103,12 @@ impl Gateway {
         let pid = successor.pid();
         tracing::info!(pid, program = %program.path.display(), "upgrading");
         let limit = running.config.upgrade.timeout;
-        let ready = tokio::time::timeout(limit, successor.is_ready(&word)).await;
-        ready.unwrap_or(Err(UpgradeError::Timeout(limit)))?;
+        tokio::select! {
+            ready = tokio::time::timeout(limit, successor.is_ready(&word)) => {
+                ready.unwrap_or(Err(UpgradeError::Timeout(limit)))?;
+            }
+            () = shared.giving_up.notified() => return Err(UpgradeError::Draining),
+        }
         successor.let_go();
         running.listeners.leave_files();
         servers.leave_files();

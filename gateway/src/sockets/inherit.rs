@@ -71,15 +71,14 @@ impl Inheritance {
     /// What a predecessor passes on has the names that its own configuration gave, which count only where the system was to choose the
     /// port. A service manager's names were written by somebody who meant them.
     pub fn claim(&mut self, name: &str, address: &ListenAddress) -> Claimed {
-        let is_named_on_purpose = self.predecessor.is_none();
         let fits = |inherited: &Inherited| {
             let is_there = match (&inherited.place, address) {
                 (ListenAddress::Tcp(place), ListenAddress::Tcp(wanted)) if wanted.port() == 0 => {
-                    return inherited.name == name && (is_named_on_purpose || place.ip() == wanted.ip());
+                    inherited.name == name && place.ip() == wanted.ip()
                 }
                 (place, wanted) => place == wanted,
             };
-            is_there || (is_named_on_purpose && inherited.name == name)
+            is_there || (inherited.is_foreign && inherited.name == name)
         };
         let claimed: Vec<Inherited> = self.sockets.extract_if(.., |inherited| fits(inherited)).collect();
         let is_foreign = claimed.iter().any(|inherited| inherited.is_foreign);
@@ -92,13 +91,13 @@ impl Inheritance {
             tracing::warn!("an inherited descriptor cannot be used: {odd}");
         }
         for Inherited { name, place, socket, is_foreign } in self.sockets {
+            drop(socket);
             if let (false, ListenAddress::Unix(path)) = (is_foreign, &place) {
                 // The predecessor leaves the file to its heir.
                 drop(SocketFile::of(path));
             } else if self.predecessor.is_none() {
                 tracing::warn!(name, %place, "an inherited socket is closed: no listener has its name or address");
             }
-            drop(socket);
         }
         if let Some(predecessor) = &self.predecessor
             && let Err(error) = predecessor.send(READY_WORD)
