@@ -110,7 +110,7 @@ async fn a_new_process_that_does_not_serve_leaves_the_old_one_serving() {
     let mut client = gateway.client().await;
     let mut events = gateway.admin().events().await;
     let pid = folder.path().join("pid");
-    let slow = format!("echo $$ > {}\nexec sleep 1000", pid.display());
+    let slow = format!("echo $$ > {}\nexec sleep 60", pid.display());
     for (script, why) in [
         ("exit 7", "ended with exit code 7"),
         ("kill -9 $$", "ended by signal: 9"),
@@ -257,7 +257,7 @@ async fn one_upgrade_at_a_time_and_an_end_ends_both() {
     let origin = Upstream::echo().await;
     let mut gateway = binary.start(administered(&origin)).await;
     let pid = folder.path().join("pid");
-    replace(&program, &format!("echo $$ > {0}.new\nmv {0}.new {0}\nexec sleep 1000", pid.display()));
+    replace(&program, &format!("echo $$ > {0}.new\nmv {0}.new {0}\nexec sleep 60", pid.display()));
     gateway.signal(Signal::USR2);
     gateway.log().wait("that the upgrade has begun", |line: &Line| line.message() == "upgrading").await;
     let second = gateway.admin().post("/api/upgrade").await;

@@ -37,7 +37,8 @@ impl Operator for Gateway {
     }
 
     fn is_ready(&self) -> bool {
-        !self.0.is_draining()
+        // Who asks means the gateway, and another process of it serves on.
+        !self.0.is_draining() || self.0.successor.load(Ordering::Acquire) != 0
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {
@@ -191,7 +192,7 @@ fn to_its_end<T: Send + 'static>(
 
 impl Shared {
     pub(super) fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
+        self.is_draining.load(Ordering::Acquire)
     }
 
     fn plugin_status(&self, plugin: &Plugin) -> PluginStatus {

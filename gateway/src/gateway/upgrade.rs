@@ -112,8 +112,8 @@ impl Gateway {
         successor.let_go();
         running.listeners.leave_files();
         servers.leave_files();
-        shared.is_draining.store(true, Ordering::Relaxed);
-        shared.successor.store(pid, Ordering::Relaxed);
+        shared.successor.store(pid, Ordering::Release);
+        shared.is_draining.store(true, Ordering::Release);
         drop((running, servers));
         // From here on operators talk to the new one.
         self.close_operators().await;

@@ -109,8 +109,9 @@ impl Inheritance {
     /// The start has failed. The predecessor serves on, and tells why.
     pub fn failed(&self, why: &str) {
         if let Some(predecessor) = &self.predecessor {
+            let why = why.as_bytes();
             // If it cannot hear, the exit code remains.
-            let _ = predecessor.send(&why.as_bytes()[..why.len().min(WORD_BYTES_MAX)]);
+            let _ = predecessor.send(&why[..why.len().min(WORD_BYTES_MAX)]);
         }
     }
 }
