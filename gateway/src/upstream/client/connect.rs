@@ -1,6 +1,6 @@
 //! Making connections: TCP or a socket file, TLS where the upstream has it, and the protocol on top.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -32,13 +32,26 @@ pub(super) struct TlsClient {
 
 impl TlsClient {
     /// `None` when the endpoint's host is nothing that a certificate could be for.
-    pub(super) fn new(tls: &Tls, protocol: Protocol, endpoint: &Endpoint) -> Option<Self> {
+    fn new(tls: &Tls, protocol: Protocol, endpoint: &Endpoint) -> Option<Self> {
         let name = tls.name_of(endpoint)?;
         let mut config = tls.config.clone();
         config.alpn_protocols = protocol.offers();
         // A store of its own: those that clones share lie behind a lock.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Some(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// The one that was made before, or a new one; `None` where there is no TLS.
+    pub(super) fn known<'c>(
+        known: &'c OnceCell<Option<Self>>,
+        endpoint: &Endpoint,
+        transport: &Transport,
+        protocol: Protocol,
+    ) -> Result<Option<&'c Self>, SendError> {
+        let Some(tls) = &transport.tls else { return Ok(None) };
+        let client = known.get_or_init(|| Self::new(tls, protocol, endpoint));
+        let unnamed = || SendError::Tls(Box::new(rustls::Error::UnsupportedNameType));
+        client.as_ref().map(Some).ok_or_else(unnamed)
     }
 
     pub(super) async fn handshake(&self, stream: Socket) -> io::Result<TlsStream<Socket>> {

@@ -217,24 +217,13 @@ impl Client {
             return self.connect_for_upgrade(slot).await;
         }
         let _connecting = Connecting::begin(self);
-        let client = self.tls_client(&self.tls, self.transport.protocol)?;
+        let client = TlsClient::known(&self.tls, &self.endpoint, &self.transport, self.transport.protocol)?;
         let made = connect::connect(&self.endpoint, &self.transport, client, slot).await?;
         self.spoke_http2.set(Some(matches!(made, Kept::Http2(_))));
         if let Kept::Http2(http2) = &made {
             self.store.share(http2);
         }
         Ok(made)
-    }
-
-    fn tls_client<'c>(
-        &self,
-        known: &'c OnceCell<Option<TlsClient>>,
-        protocol: Protocol,
-    ) -> Result<Option<&'c TlsClient>, SendError> {
-        let Some(tls) = &self.transport.tls else { return Ok(None) };
-        let client = known.get_or_init(|| TlsClient::new(tls, protocol, &self.endpoint));
-        let unnamed = || SendError::Tls(Box::new(rustls::Error::UnsupportedNameType));
-        client.as_ref().map(Some).ok_or_else(unnamed)
     }
 
     /// Drops connections that waited longer than the idle timeout, as exactly as this is called often.

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::Protocol;
 use super::super::load::Slot;
+use super::connect::TlsClient;
 use super::kept::{Http1, Kept};
 use super::outgoing::Outgoing;
 use super::{Client, SendError};
@@ -20,7 +21,7 @@ impl Client {
             Protocol::Auto => &self.tls_http1,
             Protocol::Http2 => return Err(SendError::NoUpgrade),
         };
-        let tls = self.tls_client(known, Protocol::Http1)?;
+        let tls = TlsClient::known(known, &self.endpoint, &self.transport, Protocol::Http1)?;
         let made = async {
             let stream = self.endpoint.connect().await?;
             match tls {
