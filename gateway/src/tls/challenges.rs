@@ -49,14 +49,12 @@ mod making {
         /// # Errors
         /// Why a certificate cannot be made.
         pub fn show(&self, domain: &str, digest: &[u8; 32]) -> Result<(), String> {
-            let (certificate, key) =
-                self_signed(&[domain.to_owned()], Some(digest)).map_err(|error| error.to_string())?;
-            let key = CertifiedKey::from_der(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-                &provider(),
-            );
-            let key = Arc::new(key.map_err(|error| error.to_string())?);
+            let made = self_signed(&[domain.to_owned()], Some(digest));
+            let (certificate, key) = made.map_err(|error| error.to_string())?;
+            let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+            let key = provider().key_provider.load_private_key(key).map_err(|error| error.to_string())?;
+            // Nobody asks whether they belong together: that would refuse the extension, which is critical and serves nothing else.
+            let key = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key));
             self.0.write().unwrap_or_else(PoisonError::into_inner).insert(domain.into(), key);
             Ok(())
         }
