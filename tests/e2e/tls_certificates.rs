@@ -216,7 +216,11 @@ async fn a_gateway_without_acme_says_so() {
     let lines = "tls: { acme: { domains: [test.example] } }";
     let output = GATEWAY.on("validate", Config::to(&"127.0.0.1:9").listener(lines), &[]).await;
     assert_eq!(output.code, 3, "{}", output.stderr);
-    assert!(output.stderr.contains("built without ACME") && output.stderr.contains("--features acme"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("built without ACME") && output.stderr.contains("--features acme"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
