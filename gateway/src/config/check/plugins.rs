@@ -26,7 +26,8 @@ const PUBLIC_KEY_CHARS: usize = 56;
 /// What is wrong with it, and the remedy.
 pub fn plugin_source(text: &str) -> Result<PluginSource, String> {
     let (raw, cut) = (RawConfig::default(), HashSet::new());
-    let mut check = Check { folder: Path::new(""), cut: &cut, names: Names::of(&raw, &cut), findings: Vec::new() };
+    let mut check =
+        Check { folder: Path::new(""), state_dir: None, cut: &cut, names: Names::of(&raw, &cut), findings: Vec::new() };
     let source = check.source(&At::ROOT, text, true);
     match (source, check.findings.pop()) {
         (Some(source), None) => Ok(source),
