@@ -1,5 +1,5 @@
 //! Configurations as files: each in `goldens/config/valid` loads to the values beside it, each in `goldens/config/invalid` is refused with
-//! the report beside it. `UPDATE_GOLDENS=1` writes the files that stand beside.
+//! the report beside it, each in `goldens/config/warnings` is warned of, each folder in `goldens/config/layers` is one of several files. `UPDATE_GOLDENS=1` writes the files that stand beside.
 //!
 //! What a single part of the loader does is tested next to that part.
 
@@ -88,8 +88,45 @@ fn invalid_configurations_are_refused_with_every_fault() {
 }
 
 #[test]
+fn what_is_legal_but_not_meant_is_told() {
+    for name in files("warnings") {
+        match load(&name) {
+            Ok(Loaded { config, document, .. }) => {
+                let warnings = document.warnings(config::warnings(&config));
+                let told = warnings.map_or_else(String::new, |warnings| warnings.to_string());
+                check(&name, "stderr", &told);
+            }
+            Err(faults) => panic!("{name} was refused:\n{faults}"),
+        }
+    }
+}
+
+/// Each folder of `goldens/config/layers` is a configuration of several files: those that its own files and folders are, in the order of their
+/// names; folders without a number at their beginning are what they include.
+#[test]
+fn several_files_are_one_configuration_and_faults_point_into_theirs() {
+    for entry in fs::read_dir(goldens().join("layers")).unwrap() {
+        let folder = Path::new("goldens/config/layers").join(entry.unwrap().file_name());
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let is_layer = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.starts_with(|first: char| first.is_ascii_digit()) && (path.is_dir() || name.ends_with(".yaml"))
+        };
+        let mut layers: Vec<PathBuf> = entries.filter(is_layer).collect();
+        layers.sort();
+        let texts = config::Texts::read(&layers);
+        let name = folder.strip_prefix("goldens/config").unwrap().join("all.yaml");
+        let name = name.to_str().unwrap();
+        match texts.and_then(|texts| config::assemble(&texts, &env)) {
+            Ok(loaded) => check(name, "debug", &format!("{:#?}\n", loaded.config)),
+            Err(faults) => check(name, "stderr", &faults.to_string()),
+        }
+    }
+}
+
+#[test]
 fn every_golden_has_its_configuration() {
-    for (folder, extension) in [("valid", "debug"), ("invalid", "stderr")] {
+    for (folder, extension) in [("valid", "debug"), ("invalid", "stderr"), ("warnings", "stderr")] {
         let files = files(folder);
         for entry in fs::read_dir(goldens().join(folder)).unwrap() {
             let path = entry.unwrap().path();
@@ -152,8 +189,41 @@ fn the_schema_is_what_it_was() {
 }
 
 #[test]
+fn every_key_says_what_it_is() {
+    fn nameless(path: &str, schema: &serde_json::Value, found: &mut Vec<String>) {
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            // A key of a type that says it is described by that.
+            if inner["description"].as_str().is_none_or(str::is_empty) {
+                found.push(format!("{path}.{key}"));
+            }
+        }
+    }
+    let schema = config::schema();
+    let mut found = Vec::new();
+    nameless("config", &schema, &mut found);
+    for (name, def) in schema["$defs"].as_object().unwrap() {
+        nameless(name, def, &mut found);
+    }
+    assert!(found.is_empty(), "keys without a description: {found:#?}");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(schema["$id"].is_string());
+}
+
+#[test]
+fn the_reference_is_that_of_the_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/docs/config.md");
+    let page = config::reference(&config::schema());
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        fs::write(&path, page).unwrap();
+        return;
+    }
+    let shown = fs::read_to_string(&path).unwrap_or_default();
+    assert!(shown == page, "gateway/docs/config.md is stale: run again with UPDATE_GOLDENS=1");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_fault() {
-    let faults = config::load(Path::new("no/such/file.yaml")).unwrap_err();
+    let faults = config::load(&["no/such/file.yaml".into()]).unwrap_err();
     assert_eq!(faults.len(), 1);
     let json = &faults.to_json()[0];
     assert_eq!(json["file"], "no/such/file.yaml");
@@ -162,9 +232,13 @@ fn a_file_that_is_not_there_is_a_fault() {
 
 #[test]
 fn quick_needs_an_address_and_a_url() {
-    let loaded = config::quick("127.0.0.1:0".parse().unwrap(), "http://[::1]:9000").unwrap();
+    let load = |address: &str, to: &str| {
+        let own = vec![config::quick(address.parse().unwrap(), to)];
+        config::assemble(&config::Texts { own, ..Default::default() }, &|_| None)
+    };
+    let loaded = load("127.0.0.1:0", "http://[::1]:9000").unwrap();
     assert_eq!(loaded.config.upstreams["origin"].endpoints[0].url.to_string(), "http://[::1]:9000");
     assert_eq!(loaded.config.listeners[0].address.to_string(), "127.0.0.1:0");
-    let faults = config::quick("[::]:80".parse().unwrap(), "${env:HOME}\"\n- x").unwrap_err();
+    let faults = load("[::]:80", "${env:HOME}\"\n- x").unwrap_err();
     check("quick.yaml", "stderr", &faults.to_string());
 }

@@ -71,3 +71,21 @@ async fn help_and_version_are_no_faults() {
         assert!(output.stdout.contains(word), "{arguments:?}: {}", output.stdout);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn validate_warns_and_fails_only_when_it_shall() {
+    let authority = harness::Authority::new();
+    let expired = authority.issue(harness::Wanted { last_year: Some(2001), ..harness::Wanted::default() });
+    let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+    let (cert, key) = expired.write(folder.path(), "site");
+    let tls = format!("tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }}", cert.display(), key.display());
+    let config = Config::to(&Upstream::down().await).listener(&tls).top("tables: {}");
+    let told = GATEWAY.on("validate", &config, &[]).await;
+    assert_eq!((told.code, told.stdout.trim()), (0, "ok: 1 routes, 1 upstreams, 0 plugins, 1 warning"), "{told:?}");
+    assert!(told.stderr.contains("warning: the certificate") && told.stderr.contains("has expired"), "{}", told.stderr);
+    assert_eq!(GATEWAY.on("validate", &config, &["--deny-warnings"]).await.code, 3);
+    let json = GATEWAY.on("validate", &config, &["--format", "json"]).await;
+    let told: Value = serde_json::from_str(&json.stdout).expect("one JSON value");
+    assert_eq!(told["warnings"][0]["path"], "listeners[0].tls.certificates[0].cert", "{told}");
+    assert_eq!(told["warnings"][0]["severity"], "warning");
+}

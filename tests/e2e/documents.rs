@@ -38,13 +38,9 @@ fn the_readme_gives_commands_that_exist() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configurations_in_documents_are_valid() {
-    for document in [
-        "README.md",
-        "gateway/docs/hardening.md",
-        "gateway/docs/upstreams.md",
-        "gateway/docs/forwarding.md",
-        "gateway/docs/protocols.md",
-    ] {
+    let pages = ["hardening", "upstreams", "forwarding", "protocols", "sources"];
+    let pages = pages.map(|page| format!("gateway/docs/{page}.md"));
+    for document in ["README.md"].into_iter().chain(pages.iter().map(String::as_str)) {
         let text = fs::read_to_string(root().join(document)).expect("a document is text");
         let config = blocks(&text, "yaml").next().expect("it shows a configuration");
         let output = GATEWAY.on("validate", config, &[]).await;
@@ -77,7 +73,7 @@ async fn the_configurations_of_the_plugins_readmes_are_valid() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_that_documents_show_are_understood() {
     let mut shown = 0;
-    for document in ["README.md", "plugin-sdk/README.md", "gateway/docs/operations.md"] {
+    for document in ["README.md", "plugin-sdk/README.md", "gateway/docs/operations.md", "gateway/docs/sources.md"] {
         let text = fs::read_to_string(root().join(document)).expect("a document is text");
         let lines = blocks(&text, "sh").flat_map(str::lines);
         for command in lines.filter_map(|line| line.strip_prefix("witgate ")) {
@@ -111,6 +107,42 @@ async fn the_filters_that_documents_show_are_valid() {
         shown += 1;
     }
     assert!(shown >= 12, "each filter is shown");
+}
+
+/// Each command of the README runs as it stands there, but the one that serves, which is tried with `--help`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_example_of_three_teams_do_what_they_say() {
+    let folder = root().join("examples/06-teams");
+    let readme = fs::read_to_string(folder.join("README.md")).expect("a README is text");
+    let mut answers = Vec::new();
+    for command in blocks(&readme, "sh").flat_map(str::lines) {
+        let command = command.strip_prefix("witgate ").expect("each is a command of ours");
+        let help = command.starts_with("run").then_some("--help");
+        let words: Vec<&str> = words(command).chain(help).collect();
+        answers.push(GATEWAY.run_in(&folder, &words).await);
+    }
+    let [dev, production, explained, different, _] = answers.as_slice() else { panic!("five commands: {answers:?}") };
+    for checked in [dev, production] {
+        assert_eq!((checked.code, checked.stdout.trim()), (0, "ok: 501 routes, 3 upstreams, 0 plugins"), "{checked:?}");
+    }
+    assert!(explained.code == 0 && explained.stdout.contains("takes the route `orders-004`"), "{explained:?}");
+    assert!(explained.stdout.contains("teams/orders/routes.yaml:6"), "{}", explained.stdout);
+    assert!(different.code == 1 && different.stdout.contains("~ listener http"), "{different:?}");
+}
+
+#[test]
+fn the_files_of_the_teams_are_what_their_script_writes() {
+    let folder = root().join("examples/06-teams");
+    let scratch = tempfile::tempdir().expect("the system gives a temporary folder");
+    let script = folder.join("generate.sh").canonicalize().expect("the script is there");
+    let done = std::process::Command::new("sh").arg(script).current_dir(scratch.path()).status();
+    assert!(done.expect("a shell is there").success());
+    for team in ["catalog", "orders", "accounts"] {
+        for file in ["routes.yaml", "upstreams.yaml"] {
+            let read = |folder: &Path| fs::read_to_string(folder.join("teams").join(team).join(file)).expect("text");
+            assert_eq!(read(&folder), read(scratch.path()), "{team}/{file}");
+        }
+    }
 }
 
 /// The words of a command, as a shell without variables sees them.

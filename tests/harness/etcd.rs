@@ -1,7 +1,9 @@
 //! An etcd server of the test's own, where one is installed.
 
 use std::fmt::{self, Display};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Stdio;
 
 use base64::Engine as _;
@@ -11,14 +13,17 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::client::Client;
+use crate::client::{Client, Response};
 use crate::{skip, within};
 
 /// A server with nothing in it. Dropping it kills the process.
 pub struct Etcd {
     address: SocketAddr,
+    peers: SocketAddr,
     process: Child,
-    _folder: TempDir,
+    folder: TempDir,
+    /// Shown with each request, once the server asks for one.
+    token: Option<String>,
 }
 
 impl Etcd {
@@ -32,15 +37,9 @@ impl Etcd {
             free.expect("the loopback has free ports")
         });
         let folder = tempfile::tempdir().expect("the system gives a temporary folder");
-        let (client, peer) = (format!("http://{address}"), format!("http://{peers}"));
-        let mut command = Command::new("etcd");
-        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("default={peer}"), "--unsafe-no-fsync", "--data-dir"]);
-        command.arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        match command.spawn() {
+        match spawn(address, peers, folder.path()) {
             Ok(process) => {
-                let etcd = Etcd { address, process, _folder: folder };
+                let etcd = Etcd { address, peers, process, folder, token: None };
                 within("etcd to serve", etcd.serving()).await;
                 Some(etcd)
             }
@@ -63,14 +62,59 @@ impl Etcd {
         assert_eq!(self.ask("/v3/kv/deleterange", &wish.to_string()).await, 200);
     }
 
+    /// Forget all revisions but the last one: watches from older ones are cancelled.
+    pub async fn compact(&self) {
+        let read = self.answer("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+        let revision = read.json()["header"]["revision"].as_str().expect("an answer has a revision").to_owned();
+        let wish = json!({ "revision": revision, "physical": true });
+        assert_eq!(self.ask("/v3/kv/compaction", &wish.to_string()).await, 200);
+    }
+
+    /// Let nobody in from now on but `root` with this password.
+    pub async fn ask_for(&mut self, password: &str) {
+        let user = json!({ "name": "root", "password": password }).to_string();
+        for (path, body) in [
+            ("user/add", user.as_str()),
+            ("role/add", r#"{"name":"root"}"#),
+            ("user/grant", r#"{"user":"root","role":"root"}"#),
+            ("enable", "{}"),
+        ] {
+            assert_eq!(self.ask(&format!("/v3/auth/{path}"), body).await, 200, "{path}");
+        }
+        let said = self.answer("/v3/auth/authenticate", &user).await.json();
+        self.token = Some(said["token"].as_str().expect("root is let in").to_owned());
+    }
+
     /// End it, and wait until it has.
     pub async fn stop(mut self) {
+        self.kill().await;
+    }
+
+    /// Kill the process, and leave what it has stored.
+    pub async fn kill(&mut self) {
         self.process.kill().await.expect("the server is our child");
     }
 
+    /// Start it again where it was, with what it had stored.
+    pub async fn restart(&mut self) {
+        self.process = spawn(self.address, self.peers, self.folder.path()).expect("it started before");
+        within("etcd to serve", self.serving()).await;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn ask(&self, path: &str, body: &str) -> u16 {
-        let lines = [&format!("POST {path} HTTP/1.1"), "Host: etcd", &format!("Content-Length: {}", body.len())];
-        Client::connect(self.address).await.ask(&lines, body).await.status
+        self.answer(path, body).await.status
+    }
+
+    async fn answer(&self, path: &str, body: &str) -> Response {
+        let (request, length) = (format!("POST {path} HTTP/1.1"), format!("Content-Length: {}", body.len()));
+        let token = self.token.as_ref().map(|token| format!("Authorization: {token}"));
+        let lines = [request.as_str(), "Host: etcd", &length].into_iter().chain(token.as_deref());
+        Client::connect(self.address).await.ask(&lines.collect::<Vec<_>>(), body).await
     }
 
     /// It listens before it serves, and answers nothing good until it has elected itself.
@@ -84,6 +128,16 @@ impl Etcd {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn spawn(address: SocketAddr, peers: SocketAddr, folder: &Path) -> io::Result<Child> {
+    let (client, peer) = (format!("http://{address}"), format!("http://{peers}"));
+    let mut command = Command::new("etcd");
+    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+    command.args(["--initial-cluster", &format!("default={peer}"), "--unsafe-no-fsync", "--data-dir"]);
+    command.arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn()
 }
 
 /// As a URL.

@@ -87,6 +87,31 @@ impl Binary {
         self.launch([OsStr::new("run"), "-c".as_ref(), file.as_ref()], folder).await
     }
 
+    /// Start a gateway on sources as `-c` names them, in a folder that the test has filled; its `gateway.yaml` names the `state_dir`.
+    pub async fn start_on(&self, folder: TempDir, sources: &[&str]) -> Gateway {
+        served(self.try_start_on(folder, sources).await)
+    }
+
+    /// The same, where it may refuse.
+    ///
+    /// # Errors
+    /// How it ended, when it never served.
+    pub async fn try_start_on(&self, folder: TempDir, sources: &[&str]) -> Result<Gateway, Output> {
+        let mut command = self.command();
+        command.arg("run").current_dir(folder.path());
+        for source in sources {
+            command.args(["-c", source]);
+        }
+        self.follow(command, folder).await
+    }
+
+    /// Run a command to its end in a folder.
+    pub async fn run_in(&self, folder: &Path, arguments: &[&str]) -> Output {
+        let mut command = self.command();
+        command.args(arguments).current_dir(folder);
+        run(&mut command).await
+    }
+
     /// Start a gateway from flags in place of a file, and wait until it serves.
     pub async fn start_with(&self, arguments: &[&str]) -> Gateway {
         let folder = tempfile::tempdir().expect("the system gives a temporary folder");
@@ -242,6 +267,13 @@ impl Gateway {
         let mut command = self.binary.command();
         command.args(arguments).arg("-c").arg(config_file(self.folder.path()));
         run(&mut command).await
+    }
+
+    /// Kill it, and leave its folder to whoever comes next.
+    pub async fn killed(mut self) -> TempDir {
+        self.process.kill().await.expect("the gateway is our child");
+        let empty = tempfile::tempdir().expect("the system gives a temporary folder");
+        std::mem::replace(&mut self.folder, empty)
     }
 
     /// A folder of its own, where its configuration is: relative paths in it lead here.

@@ -1,24 +1,26 @@
 //! `witgate dev`: serves, and builds the plugins whose source is `cargo:DIR`, again on each save. A new component takes its old
 //! one's place as any watched file does; while one does not build, the old one serves on.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Format, complain, run};
+use super::{Format, complain, refuse, run};
 use crate::author::{BuildError, Built, Workshop};
 use crate::config::model::{PluginSource, Reload};
-use crate::config::{self, At, Fault, Faults, Loaded};
+use crate::config::{At, Fault, Faults, Loaded};
+use crate::control::Sources;
 use crate::gateway;
+use crate::outbound::Trust;
 use crate::sockets::Inheritance;
 
-pub(super) fn dev(config: PathBuf, inheritance: Inheritance, format: Format) -> ExitCode {
+pub(super) fn dev(words: &[String], inheritance: Inheritance, format: Format) -> ExitCode {
+    let sources = match Sources::parse(words, &Trust::default()) {
+        Ok(sources) => sources,
+        Err(error) => return refuse(&error.into(), format),
+    };
     let workshop = Arc::new(Workshop::default());
     let reader = workshop.clone();
-    let source = gateway::Source {
-        name: config.display().to_string(),
-        read: Box::new(move || config::load(&config).and_then(|loaded| built(loaded, &reader))),
-    };
+    let source = gateway::Source::with(sources, move |loaded| built(loaded, &reader));
     std::thread::spawn(move || {
         if let Err(error) = workshop.keep_building(|plugin, built| tell(plugin, built, format)) {
             tracing::error!(%error, "files cannot be watched: nothing is built again");

@@ -52,7 +52,7 @@ fn subject(component: &str, config: Option<&Path>) -> Result<(Source, Terms), Ga
     let mut terms = Terms::default();
     let mut declared = None;
     if let Some(path) = config {
-        let mut config = load(path)?.config;
+        let mut config = load(&[path.display().to_string()])?.config;
         terms.runtime = config.runtime;
         declared = config.plugins.remove(component);
     }

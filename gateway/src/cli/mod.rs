@@ -4,6 +4,8 @@ mod run;
 mod upgrade;
 mod dev;
 mod validate;
+mod explain;
+mod diff;
 
 mod operate;
 mod top;
@@ -23,12 +25,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Faults, Loaded};
-use crate::control::AdminError;
+use crate::control::{AdminError, SourceError, Sources};
 use crate::filter::native;
-use crate::gateway::GatewayError;
+use crate::gateway::{self, GatewayError};
+use crate::outbound::Trust;
 use crate::plugin::{CHILD_COMMAND, compile_child};
 use crate::sockets::Inheritance;
 use crate::telemetry::{self, LogFormat};
@@ -57,9 +60,10 @@ enum Format {
 enum Command {
     /// Serve.
     Run {
-        /// The configuration.
-        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE", required_unless_present = "to")]
-        config: Option<PathBuf>,
+        /// The configuration: a file, a folder, etcd://HOST:2379/PREFIX or consul://HOST:8500/PREFIX. Given more than once, each is laid
+        /// over those before it.
+        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "SOURCE", required_unless_present = "to")]
+        config: Vec<String>,
         /// Without a configuration: listen here …
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
@@ -69,15 +73,21 @@ enum Command {
     },
     /// Serve, and build the plugins whose source is `cargo:DIR`, again on each save.
     Dev {
-        /// The configuration.
-        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: Configured,
     },
-    /// Report every fault of a configuration, or that there is none.
+    /// Report every fault of a configuration, or that there is none; and what is legal, but probably not meant.
     Validate {
-        #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: Configured,
+        /// Fail where there are warnings.
+        #[arg(long)]
+        deny_warnings: bool,
     },
+    /// Show which route takes a request and why, the filters that it passes, and where it goes.
+    Explain(explain::Asked),
+    /// Show what a reload would change; ends with exit code 1 when anything does.
+    Diff(diff::Two),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Put another version of a plugin in the place of the one that serves, at once or by degrees.
@@ -86,6 +96,8 @@ enum Command {
     Promote(operate::Named),
     /// End a trial; without one, go back to the version before.
     Rollback(operate::Named),
+    /// Go back to a configuration that served before.
+    RollbackConfig(operate::Before),
     /// What concerns one plugin.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -123,6 +135,9 @@ pub fn main() -> ExitCode {
         Command::Swap(wish) => operate::swap(&wish, format),
         Command::Promote(named) => operate::change("promote", &named, format),
         Command::Rollback(named) => operate::change("rollback", &named, format),
+        Command::Explain(asked) => explain::run(&asked, format),
+        Command::Diff(two) => diff::run(&two, format),
+        Command::RollbackConfig(before) => operate::roll_back(&before, format),
         Command::Plugin(command) => plugin::run(&command, format),
         Command::Status(reach) => operate::status(&reach, format),
         Command::Top(wish) => top::top(&wish, format),
@@ -138,27 +153,37 @@ pub fn main() -> ExitCode {
             print(&format!("{schema:#}"));
             ExitCode::SUCCESS
         }
-        Command::Validate { config } => validate::validate(&config, format),
+        Command::Validate { config, deny_warnings } => validate::validate(&config.config, deny_warnings, format),
         Command::Run { config, listen, to } => {
             // Before there are threads.
             let inheritance = Inheritance::from_env();
             telemetry::init(&arguments.log, format.into());
-            let source = match (config, to) {
-                (_, Some(to)) => run::Source::Quick { listen, to },
-                (Some(path), None) => run::Source::File(path),
-                // clap asks for one of the two.
-                (None, None) => return ExitCode::from(EXIT_USAGE),
+            let sources = match to {
+                Some(to) => Ok(Sources::quick(listen, &to)),
+                None => Sources::parse(&config, &Trust::default()),
             };
-            run::run(source.reader(), inheritance, format)
+            match sources {
+                Ok(sources) => run::run(gateway::Source::new(sources), inheritance, format),
+                Err(error) => refuse(&error.into(), format),
+            }
         }
         Command::Dev { config } => {
             let inheritance = Inheritance::from_env();
             // Who writes a plugin wants to read all that it says.
             let log = if arguments.log == DEFAULT_LOG { DEV_LOG } else { &arguments.log };
             telemetry::init(log, format.into());
-            dev::dev(config, inheritance, format)
+            dev::dev(&config.config, inheritance, format)
         }
     }
+}
+
+/// Where a command finds the configuration.
+#[derive(Debug, Args)]
+struct Configured {
+    /// The configuration: a file, a folder, etcd://HOST:2379/PREFIX or consul://HOST:8500/PREFIX. Given more than once, each is laid over
+    /// those before it.
+    #[arg(short, long, env = "WITGATE_CONFIG", value_name = "SOURCE", required = true)]
+    config: Vec<String>,
 }
 
 impl From<Format> for LogFormat {
@@ -176,6 +201,8 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
         GatewayError::Config(faults) => (EXIT_CONFIG, Some(faults)),
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
         GatewayError::Warm(_) => (EXIT_PLUGIN, None),
+        GatewayError::Source(SourceError::Word { .. }) => (EXIT_USAGE, None),
+        GatewayError::Source(_) => (EXIT_FAILURE, None),
         GatewayError::Bind(_) | GatewayError::Admin(AdminError::Bind(_)) => (EXIT_BIND, None),
         GatewayError::StateDir(_)
         | GatewayError::Engine(_)
@@ -193,8 +220,12 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn load(path: &std::path::Path) -> Result<Loaded, GatewayError> {
-    config::load(path).map_err(GatewayError::Config)
+/// The configuration as its sources have it now.
+fn load(words: &[String]) -> Result<Loaded, GatewayError> {
+    let sources = Sources::parse(words, &Trust::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
+    let texts = runtime.block_on(sources.read())?;
+    config::assemble(&texts, &config::environment).map_err(GatewayError::Config)
 }
 
 /// The binary itself: it compiles components as a child. By this name the kernel knows it even where its file was replaced since, and

@@ -51,6 +51,15 @@ pub(super) struct Named {
     reach: Reach,
 }
 
+/// A configuration that served before.
+#[derive(Debug, Args)]
+pub(super) struct Before {
+    /// Its number, as `GET /api/config/history` tells it. Default: the one before that which serves.
+    number: Option<u64>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
 pub(super) fn swap(wish: &Swap, format: Format) -> ExitCode {
     ask(&wish.reach, format, async |remote| {
         let (media_type, body) = wish.body()?;
@@ -82,6 +91,14 @@ pub(super) fn status(reach: &Reach, format: Format) -> ExitCode {
 
 pub(super) fn reload(reach: &Reach, format: Format) -> ExitCode {
     ask(reach, format, async |remote| Ok(Outcome::done(remote.post("/api/reload").await?, report::reload)))
+}
+
+pub(super) fn roll_back(before: &Before, format: Format) -> ExitCode {
+    ask(&before.reach, format, async |remote| {
+        let query = before.number.map_or_else(String::new, |number| format!("?number={number}"));
+        let answer = remote.post(&format!("/api/config/rollback{query}")).await?;
+        Ok(Outcome::done(answer, report::roll_back))
+    })
 }
 
 pub(super) fn drain(reach: &Reach, format: Format) -> ExitCode {

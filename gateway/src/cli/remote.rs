@@ -24,8 +24,8 @@ use crate::gateway::GatewayError;
 #[derive(Debug, Args)]
 pub(super) struct Reach {
     /// The gateway's configuration: it tells the admin server's address, and where the local token is.
-    #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE", required_unless_present = "admin")]
-    config: Option<PathBuf>,
+    #[arg(short, long, env = "WITGATE_CONFIG", value_name = "SOURCE", required_unless_present = "admin")]
+    config: Vec<String>,
     /// The admin server's address, HOST:PORT or unix:PATH; the token is then in `WITGATE_ADMIN_TOKEN`.
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
@@ -55,9 +55,9 @@ pub(super) enum RemoteError {
     #[error(
         "{0} has no `admin`: its gateway has no admin server\nhelp: add `admin: {{ address: 127.0.0.1:9901 }}` and restart, or name another one with `--admin`"
     )]
-    NoAdmin(PathBuf),
+    NoAdmin(String),
     #[error("{0} gives the admin server port 0: its log tells the port\nhelp: name it with `--admin HOST:PORT`")]
-    NoPort(PathBuf),
+    NoPort(String),
     #[error("`--admin {0}` is no address\nhelp: write HOST:PORT or unix:PATH")]
     Address(String),
     #[error("the token {0} has characters that a header cannot carry")]
@@ -78,20 +78,26 @@ pub(super) enum RemoteError {
 
 impl Reach {
     /// The configuration, where nothing but that tells which gateway is meant.
-    pub(super) fn config_alone(&self) -> Option<&Path> {
-        self.config.as_deref().filter(|_| self.admin.is_none())
+    pub(super) fn config_alone(&self) -> Option<&[String]> {
+        Some(self.config.as_slice()).filter(|_| self.admin.is_none())
+    }
+
+    /// The gateway at this address.
+    pub(super) fn at(admin: &str) -> Self {
+        Self { config: Vec::new(), admin: Some(admin.to_owned()) }
     }
 
     /// Finds out where the gateway is.
     pub(super) fn remote(&self) -> Result<Remote, RemoteError> {
         let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-        let (address, token) = match (&self.admin, &self.config) {
+        let (address, token) = match (&self.admin, self.config.as_slice()) {
             // The token of one gateway is not shown to another.
             (Some(admin), _) => (Address::parse(admin)?, given.map(from_variable)),
-            (None, Some(file)) => {
-                let config = load(file)?.config;
-                let admin = config.admin.ok_or_else(|| RemoteError::NoAdmin(file.clone()))?;
-                let address = Address::of(&admin.address).ok_or_else(|| RemoteError::NoPort(file.clone()))?;
+            (None, words @ [_, ..]) => {
+                let config = load(words)?.config;
+                let named = words.join(", ");
+                let admin = config.admin.ok_or_else(|| RemoteError::NoAdmin(named.clone()))?;
+                let address = Address::of(&admin.address).ok_or(RemoteError::NoPort(named))?;
                 let token = match given {
                     Some(token) => from_variable(token),
                     None => local(config.state_dir.as_deref())?,
@@ -99,7 +105,7 @@ impl Reach {
                 (address, Some(token))
             }
             // clap asks for one of the two.
-            (None, None) => return Err(RemoteError::Address(String::new())),
+            (None, []) => return Err(RemoteError::Address(String::new())),
         };
         let Some((secret, token_from)) = token else {
             return Ok(Remote { address, token: None, token_from: format!("none: {TOKEN_VARIABLE} is not set") });

@@ -45,6 +45,15 @@ pub(super) fn upgrade(report: &Value) -> String {
     format!("upgraded: process {pid} serves ({program}), {took_ms:.0} ms")
 }
 
+pub(super) fn roll_back(report: &Value) -> String {
+    format!(
+        "the configuration {} of {} serves again, generation {}, until its source changes or is read anew",
+        report["number"],
+        text(&report["since"]),
+        report["generation"],
+    )
+}
+
 /// The whole gateway: two lines about it, and one for each plugin.
 pub(super) fn status(status: &Value) -> String {
     let ready = if status["ready"] == true { "ready" } else { "not ready" };
@@ -56,6 +65,16 @@ pub(super) fn status(status: &Value) -> String {
         duration(status["uptime_s"].as_f64().unwrap_or_default()),
         text(&status["config_source"]),
     );
+    let config = &status["config"];
+    if config["rolled_back"] == true {
+        let _ = write!(out, "\nsomebody went back to number {}: the source has another", config["number"]);
+    }
+    if let Some(error) = config["source_error"].as_str() {
+        let _ = write!(out, "\nthe source cannot be read: {error}");
+    }
+    for include in config["held"].as_object().into_iter().flatten().map(|(include, _)| include) {
+        let _ = write!(out, "\nthe files of {include} have faults: their last good version stays");
+    }
     if let Some(error) = status["last_reload_error"].as_str() {
         let _ = write!(out, "\nthe last reload failed: {error}");
     }

@@ -1,25 +1,13 @@
 //! `witgate run`: serves, and follows signals until told to stop, or until another process serves in its place.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{EXIT_DRAIN, Format, compiler, refuse};
-use crate::config;
 use crate::control::{News, Signal, Signals, tell, watchdog_interval};
 use crate::gateway::{self, Ending, Gateway, GatewayError, Program};
 use crate::sockets::Inheritance;
-
-/// Where the configuration comes from.
-pub(super) enum Source {
-    File(PathBuf),
-    /// One listener, one upstream, no file.
-    Quick {
-        listen: SocketAddr,
-        to: String,
-    },
-}
 
 pub(super) fn run(source: gateway::Source, inheritance: Inheritance, format: Format) -> ExitCode {
     // The control plane's own runtime: what it does never waits for a request, nor a request for it.
@@ -128,18 +116,4 @@ fn found_by(name: &OsString, running: &Path) -> PathBuf {
     // The kernel says so of a file that was replaced while this started.
     let plain = running.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
     candidate.filter(is_this).unwrap_or_else(|| plain.map_or_else(|| running.to_owned(), PathBuf::from))
-}
-
-impl Source {
-    pub(super) fn reader(self) -> gateway::Source {
-        match self {
-            Self::File(path) => {
-                gateway::Source { name: path.display().to_string(), read: Box::new(move || config::load(&path)) }
-            }
-            Self::Quick { listen, to } => gateway::Source {
-                name: "the command line".to_owned(),
-                read: Box::new(move || config::quick(listen, &to)),
-            },
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! A stage for one plugin: the real runtime, filter and chain around it, and no server. `plugin run` and `plugin bench` play on it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub(super) struct Cast {
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     config: String,
     /// A configuration, for the plugins it declares and what they are granted.
-    #[arg(short = 'c', long = "gateway", value_name = "FILE")]
-    gateway: Option<PathBuf>,
+    #[arg(short = 'c', long = "gateway", value_name = "SOURCE")]
+    gateway: Vec<String>,
 }
 
 /// The request that it sees.
@@ -118,7 +118,7 @@ impl Script {
 impl Stage {
     /// Loads and configures the plugin, as a gateway does that starts.
     pub(super) fn set(cast: &Cast) -> Result<Self, StageError> {
-        let Loaded { config, document } = cast.configuration()?;
+        let Loaded { config, document, .. } = cast.configuration()?;
         let folder = tempfile::tempdir().map_err(GatewayError::Worker)?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -174,7 +174,7 @@ impl Cast {
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&config) {
             return Err(StageError::Usage(format!("the config is not JSON: {error}")));
         }
-        let outer = self.gateway.as_deref().map(load).transpose()?.map(|loaded| loaded.config);
+        let outer = if self.gateway.is_empty() { None } else { Some(load(&self.gateway)?.config) };
         let declared = outer.as_ref().and_then(|outer| outer.plugins.get(&self.component)).cloned();
         let name = if declared.is_some() { &self.component } else { NAME };
         let source = match &declared {

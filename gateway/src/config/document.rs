@@ -1,34 +1,64 @@
-//! A document: the text that a configuration came from, kept so that later faults can point into it.
+//! A document: the texts that a configuration came from, kept so that later faults can point into them.
 
+use std::cell::OnceCell;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::fault::{Fault, Faults, Finding, Placed, RelatedPlace, Spot};
-use super::path;
+use super::fault::{Fault, Faults, File, Finding, Marked, Placed, Severity, Spot};
+use super::origin::Origin;
+use super::path::{self, At, Segment};
 use super::place::Places;
 
-/// The text of a configuration, and what was put in place of its variables.
+/// The texts of a configuration, how they became one, and what was put in place of variables.
 #[derive(Clone)]
 pub struct Document {
-    name: PathBuf,
-    text: Arc<str>,
+    files: Arc<[File]>,
+    /// Which part of the whole stands where.
+    origin: Arc<Origin>,
     /// Values from the environment and what stands for them in the file; the longest first, so that no part of one is taken for another.
     hidden: Vec<(String, String)>,
 }
 
 impl Document {
-    pub(super) fn new(name: &Path, text: String) -> Self {
-        Self { name: name.to_owned(), text: text.into(), hidden: Vec::new() }
+    /// Of several files, which are one by `origin`.
+    pub(super) fn new(files: Vec<File>, origin: Origin) -> Self {
+        Self { files: files.into(), origin: Arc::new(origin), hidden: Vec::new() }
     }
 
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Of one text.
+    pub(super) fn single(name: &Path, text: String) -> Self {
+        let folder = name.parent().unwrap_or(Path::new("")).to_owned();
+        Self::new(
+            vec![File { name: name.display().to_string(), text: text.into(), folder, include: None }],
+            Origin::whole(0),
+        )
     }
 
     pub(super) fn hide(&mut self, hidden: impl IntoIterator<Item = (String, String)>) {
         self.hidden.extend(hidden);
         self.hidden.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    }
+
+    /// The folder that a relative path at this place is meant from.
+    pub(super) fn folder(&self, at: &At<'_>) -> &Path {
+        match &*self.files {
+            [only] => &only.folder,
+            files => &files[self.origin.find(&path::parse(&at.to_string())).0].folder,
+        }
+    }
+
+    /// Where paths stand: as `FILE:LINE`, from 1.
+    pub fn lines<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<String> {
+        let places = LookedUp::new(&self.files);
+        let line = |path: &str| {
+            let (file, segments) = self.origin.find(&path::parse(path));
+            let File { name, text, .. } = &self.files[file];
+            let start = places.find(file, &segments, Spot::Value).map_or(0, |bytes| bytes.start);
+            format!("{name}:{}", text[..start].matches('\n').count() + 1)
+        };
+        paths.into_iter().map(line).collect()
     }
 
     /// Turns faults that later stages found (a regex that the router refused, a plugin that refused its config) into positioned ones.
@@ -40,44 +70,69 @@ impl Document {
     /// If there is no fault: check that first.
     pub fn faults(&self, faults: Vec<Fault>) -> Faults {
         assert!(!faults.is_empty(), "faults are reported only where there are some");
-        self.report(faults.into_iter().map(Finding::from).collect(), None)
+        self.report(faults.into_iter().map(Finding::from).collect())
     }
 
-    /// The same for what this room found; `places` if they have been looked up already.
-    pub(super) fn report(&self, findings: Vec<Finding>, places: Option<&Places>) -> Faults {
-        let read;
-        let places = match places {
-            Some(places) => places,
-            None => {
-                read = Places::read(&self.text);
-                &read
-            }
+    /// The same for what is legal, but probably not meant; `None` where there is nothing of the kind.
+    pub fn warnings(&self, warnings: Vec<Fault>) -> Option<Faults> {
+        let findings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
+        (!findings.is_empty()).then(|| self.placed(findings, Severity::Warning))
+    }
+
+    /// The same for what this room found.
+    pub(super) fn report(&self, findings: Vec<Finding>) -> Faults {
+        self.placed(findings, Severity::Error)
+    }
+
+    fn placed(&self, findings: Vec<Finding>, severity: Severity) -> Faults {
+        let looked_up = LookedUp::new(&self.files);
+        let placed = findings.into_iter().map(|finding| self.place(finding, &looked_up)).collect();
+        Faults::new(self.files.clone(), severity, placed)
+    }
+
+    fn place(&self, finding: Finding, places: &LookedUp<'_>) -> Placed {
+        let fault = finding.fault;
+        let segments = path::parse(&fault.path);
+        let (file, segments) = match finding.file {
+            Some(file) => (file, segments),
+            None => self.origin.find(&segments),
         };
-        let placed = findings.into_iter().map(|finding| self.place(finding, places)).collect();
-        Faults::new(self.name.display().to_string(), self.text.clone(), placed)
-    }
-
-    fn place(&self, finding: Finding, places: &Places) -> Placed {
-        let segments = path::parse(&finding.fault.path);
-        let bytes = finding.bytes.or_else(|| places.find(&segments, finding.fault.target));
-        let related = finding.related.and_then(|related| {
-            let bytes = match related.place {
-                RelatedPlace::Bytes(bytes) => Some(bytes),
-                RelatedPlace::Value(path) => places.find(&path::parse(&path), Spot::Value),
-            };
-            Some((bytes?, related.label))
-        });
-        Placed { fault: finding.fault.map_texts(|text| self.conceal(text)), bytes, related }
+        let bytes = finding.bytes.or_else(|| places.find(file, &segments, fault.target));
+        let related = match (&fault.related, finding.related) {
+            (Some((path, label)), _) => {
+                let (file, segments) = self.origin.find(&path::parse(path));
+                places.find(file, &segments, Spot::Value).map(|bytes| Marked { file, bytes, label })
+            }
+            (None, Some((bytes, label))) => Some(Marked { file, bytes, label }),
+            (None, None) => None,
+        };
+        Placed { fault: fault.map_texts(|text| self.conceal(text)), file, bytes, related }
     }
 
     /// The text with what came from the environment replaced by what the file has in its place.
-    fn conceal(&self, text: String) -> String {
+    pub(super) fn conceal(&self, text: String) -> String {
         self.hidden.iter().fold(text, |text, (value, written)| {
             let text = replace_whole(&text, value, written);
             // A text may also quote the value as a string literal.
             let escaped = value.escape_debug().to_string();
             if escaped == *value { text } else { replace_whole(&text, &escaped, written) }
         })
+    }
+}
+
+/// The places of each file, read once something is to be found there.
+struct LookedUp<'a> {
+    files: &'a [File],
+    places: Vec<OnceCell<Places>>,
+}
+
+impl<'a> LookedUp<'a> {
+    fn new(files: &'a [File]) -> Self {
+        Self { files, places: files.iter().map(|_| OnceCell::new()).collect() }
+    }
+
+    fn find(&self, file: usize, path: &[Segment], spot: Spot) -> Option<Range<usize>> {
+        self.places[file].get_or_init(|| Places::read(&self.files[file].text)).find(path, spot)
     }
 }
 
@@ -103,9 +158,10 @@ fn replace_whole(text: &str, value: &str, by: &str) -> String {
 const SECRET_BYTES_MIN: usize = 4;
 
 impl fmt::Debug for Document {
-    /// Shows the name alone: the rest is long, and may hold secrets.
+    /// Shows the names alone: the rest is long, and may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Document").field("name", &self.name).finish_non_exhaustive()
+        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        f.debug_struct("Document").field("files", &names).finish_non_exhaustive()
     }
 }
 
@@ -114,7 +170,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let mut document = Document::new(Path::new("a.yaml"), String::new());
+        let mut document = Document::single(Path::new("a.yaml"), String::new());
         let hidden = [("s3cret", "${env:A}"), ("s3cret-long", "${env:B}"), ("7", "${env:C}"), ("a\"b\n", "${env:D}")];
         document.hide(hidden.map(|(value, written)| (value.to_owned(), written.to_owned())));
         let faults = document.faults(vec![Fault::value("", text)]);

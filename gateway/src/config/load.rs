@@ -1,53 +1,43 @@
-//! From a file to a configuration: the steps of `config` in order.
+//! From texts to a configuration: the steps of `config` in order.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_yaml::Value;
 
 use super::document::Document;
-use super::fault::{Fault, Faults, Finding, Related, RelatedPlace};
+use super::fault::{Fault, Faults, File, Finding};
+use super::include::{self, Brought, Entry};
 use super::model::Config;
+use super::origin::{Merged, Origin};
+use super::path::At;
 use super::place::Places;
+use super::texts::{TEXT_BYTES_MAX, Text, Texts};
 use super::{check, tree, typed, variables};
-
-/// The largest file that is read; 10,000 routes take less than 1 MiB.
-pub const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// A configuration without a fault, and the document it came from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
     pub document: Document,
+    /// All that the files say, as one, with variables filled in.
+    pub(super) tree: Value,
 }
 
-/// Loads a file, with the variables of this process's environment.
+/// Loads files and folders, with the variables of this process's environment.
 ///
 /// # Errors
 ///
 /// Every fault of the configuration; a file that cannot be read is one as well.
-pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    match read(path) {
-        Ok(text) => load_text(path, text, &|name| std::env::var(name).ok()),
-        Err(error) => {
-            let fault = Fault::value("", format!("the configuration cannot be read: {error}"));
-            let fault = match error.kind() {
-                io::ErrorKind::InvalidData => fault.help("save the file as UTF-8"),
-                _ => fault,
-            };
-            Err(Document::new(path, String::new()).faults(vec![fault]))
-        }
-    }
+pub fn load(paths: &[PathBuf]) -> Result<Loaded, Faults> {
+    assemble(&Texts::read(paths)?, &environment)
 }
 
-/// One byte more than is allowed at most, so that a device or a pipe cannot fill the memory.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let most = FILE_BYTES_MAX as u64 + 1;
-    File::open(path)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
+/// The variables of this process.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Loads a text that is called `name` in reports; relative paths in it are resolved against the folder of `name`. `env` looks up variables.
@@ -56,55 +46,188 @@ fn read(path: &Path) -> io::Result<String> {
 ///
 /// Every fault of the configuration.
 pub fn load_text(name: &Path, text: String, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Faults> {
-    let mut document = Document::new(name, text);
-    if document.text().len() > FILE_BYTES_MAX {
-        let message = format!("the configuration is larger than {} MiB", FILE_BYTES_MAX >> 20);
-        return Err(Document::new(name, String::new()).faults(vec![Fault::value("", message)]));
+    let folder = name.parent().unwrap_or(Path::new("")).to_owned();
+    let text = Text { name: name.display().to_string(), folder, text, unread: None };
+    assemble(&Texts { own: vec![text], ..Texts::default() }, env)
+}
+
+/// Makes one configuration of texts.
+///
+/// # Errors
+///
+/// Every fault of the configuration.
+pub fn assemble(texts: &Texts, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Faults> {
+    let mut assembly = Assembly { env, files: Vec::new(), findings: Vec::new(), hidden: Vec::new() };
+    let mut merged = assembly.own(&texts.own);
+    if let Some(merged) = &mut merged {
+        assembly.included(merged, texts);
     }
-    let (mut root, mut findings) = parse(&document)?;
-    let walked = variables::resolve(&mut root, env);
-    document.hide(walked.hidden);
-    findings.extend(walked.findings);
-    let mut cut = walked.cut;
-    let raw = typed::read(&mut root, &mut findings, &mut cut);
-    let folder = name.parent().unwrap_or(Path::new(""));
-    let checked = raw.map(|raw| check::check(&raw, folder, &cut));
+    let Assembly { files, mut findings, hidden, .. } = assembly;
+    let Some(Merged { root: mut tree, origin }) = merged else {
+        let mut document = Document::new(files, Origin::whole(0));
+        document.hide(hidden);
+        return Err(document.report(findings));
+    };
+    let mut document = Document::new(files, origin);
+    document.hide(hidden);
+    // What was refused so far was replaced by null, and null stands nowhere else.
+    let mut cut = if findings.is_empty() { HashSet::new() } else { holes(&tree) };
+    let raw = typed::read(&mut tree, &mut findings, &mut cut);
+    let checked = raw.map(|raw| check::check(&raw, &document, &cut));
     match checked {
-        Some((config, faults)) if findings.is_empty() && faults.is_empty() => Ok(Loaded { config, document }),
+        Some((config, faults)) if findings.is_empty() && faults.is_empty() => Ok(Loaded { config, document, tree }),
         Some((_, faults)) => {
             findings.extend(faults);
-            Err(document.report(findings, None))
+            Err(document.report(findings))
         }
-        None => Err(document.report(findings, None)),
+        None => Err(document.report(findings)),
     }
 }
 
-/// The root of the document, a map without the keys that are the user's own, and a finding for each key that is there twice.
-fn parse(document: &Document) -> Result<(Value, Vec<Finding>), Faults> {
-    let tree = match tree::read(document.text()) {
+/// Texts that become one tree.
+struct Assembly<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    files: Vec<File>,
+    findings: Vec<Finding>,
+    hidden: Vec<(String, String)>,
+}
+
+impl Assembly<'_> {
+    /// The own texts, each laid over those before it; `None` where nothing can be made of some of them.
+    fn own(&mut self, texts: &[Text]) -> Option<Merged> {
+        let mut merged: Option<Merged> = None;
+        let mut is_whole = true;
+        for text in texts {
+            let file = self.files.len();
+            let Some(root) = self.read(text, None) else {
+                is_whole = false;
+                continue;
+            };
+            match &mut merged {
+                Some(merged) => merged.lay_over(file, root),
+                None => merged = Some(Merged::of(file, root)),
+            }
+        }
+        merged.filter(|_| is_whole)
+    }
+
+    /// Adds what `include` names.
+    fn included(&mut self, merged: &mut Merged, texts: &Texts) {
+        let list = merged.root.get("include").and_then(Value::as_sequence).cloned().unwrap_or_default();
+        for (index, value) in list.iter().enumerate() {
+            let at = At::ROOT.key("include");
+            let at = at.item(index);
+            let (file, _) = merged.origin.find(&super::path::parse(&at.key("path").to_string()));
+            let Some(entry) = Entry::read(value, &self.files[file].folder) else { continue };
+            let mut roots = Vec::new();
+            let mut brought = Brought::default();
+            for text in texts.included.get(&entry.include.pattern).into_iter().flatten() {
+                let file = self.files.len();
+                if let Some(root) = self.read(text, Some(&entry)) {
+                    brought.note(&root);
+                    roots.push((file, root));
+                }
+            }
+            for (file, mut root) in roots {
+                if let Some(allow) = &entry.allow {
+                    include::hold(&mut root, file, allow, &brought, &mut self.findings);
+                }
+                merged.add(file, root, &mut self.findings);
+            }
+        }
+    }
+
+    /// The tree of one text, a map with variables filled in.
+    fn read(&mut self, text: &Text, entry: Option<&Entry>) -> Option<Value> {
+        let file = self.files.len();
+        let include = entry.map(|entry| entry.include.clone());
+        let too_large = text.text.len() > TEXT_BYTES_MAX;
+        let content = if too_large { "" } else { &text.text };
+        self.files.push(File {
+            name: text.name.clone(),
+            text: Arc::from(content),
+            folder: text.folder.clone(),
+            include,
+        });
+        if let Some(unread) = &text.unread {
+            let fault = Fault { help: unread.help.clone(), ..Fault::value("", unread.why.clone()) };
+            self.findings.push(Finding::of_file(file, fault));
+            return None;
+        }
+        if too_large {
+            let message = format!("the configuration is larger than {} MiB", TEXT_BYTES_MAX >> 20);
+            self.findings.push(Finding::of_file(file, Fault::value("", message)));
+            return None;
+        }
+        // A file of a team may be empty: then it has nothing to add.
+        let mut root = parse(file, content, entry.is_some(), &mut self.findings)?;
+        let inner = root.as_mapping_mut().filter(|_| entry.is_some()).and_then(|map| map.remove("include"));
+        if inner.is_some() {
+            let fault = Fault::key("include", "an included file cannot include others");
+            self.findings.push(Finding::of_file(file, fault.help("name them in the file that includes this one")));
+        }
+        let walked = variables::resolve(&mut root, self.env);
+        self.hidden.extend(walked.hidden);
+        let findings = walked.findings.into_iter();
+        self.findings.extend(findings.map(|finding| Finding { file: Some(file), ..finding }));
+        Some(root)
+    }
+}
+
+/// The root of a text, a map without the keys that are the user's own; and a finding for each key that is there twice.
+fn parse(file: usize, text: &str, may_be_empty: bool, findings: &mut Vec<Finding>) -> Option<Value> {
+    let tree = match tree::read(text) {
         Ok(tree) => tree,
         Err(error) => {
-            let places = Places::read(document.text());
-            let finding = not_yaml(&error, document.text(), &places);
-            return Err(document.report(vec![finding], Some(&places)));
+            let finding = not_yaml(&error, text, &Places::read(text));
+            findings.push(Finding { file: Some(file), ..finding });
+            return None;
         }
     };
     let mut root = tree.root;
+    if may_be_empty && root.is_null() {
+        root = Value::Mapping(serde_yaml::Mapping::new());
+    }
     let Value::Mapping(map) = &mut root else {
         let message = match root {
             Value::Null => "the configuration is empty",
             _ => "a configuration is a map of keys and values",
         };
-        let fault = Fault::value("", message).help("begin with `version: 1`");
-        return Err(document.faults(vec![fault]));
+        findings.push(Finding::of_file(file, Fault::value("", message).help("begin with `version: 1`")));
+        return None;
     };
     map.retain(|key, value| {
         let is_own = key.as_str().is_some_and(|key| key.starts_with("x-"));
         // `plugins:` with every entry commented out is a map without entries, and no more a fault than `plugins: {}`.
         !is_own && !value.is_null()
     });
-    let findings = if tree.duplicates { duplicates(document) } else { Vec::new() };
-    Ok((root, findings))
+    if tree.duplicates {
+        findings.extend(duplicates(text).map(|finding| Finding { file: Some(file), ..finding }));
+    }
+    Some(root)
+}
+
+/// The paths of all nulls.
+fn holes(root: &Value) -> HashSet<String> {
+    fn walk(value: &Value, at: &At<'_>, found: &mut HashSet<String>) {
+        match value {
+            Value::Null => drop(found.insert(at.to_string())),
+            Value::Mapping(map) => {
+                for (key, value) in map {
+                    walk(value, &at.key(key.as_str().unwrap_or_default()), found);
+                }
+            }
+            Value::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    walk(item, &at.item(index), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = HashSet::new();
+    walk(root, &At::ROOT, &mut found);
+    found
 }
 
 /// A text that is no YAML. `saphyr-parser` tells better where and why, but only `serde_yaml` decides.
@@ -135,23 +258,21 @@ fn broken_at(byte: usize, why: &str, text: &str) -> Finding {
     Finding { bytes: Some(start..start + length), ..Fault::value("", format!("this is not valid YAML: {why}")).into() }
 }
 
-fn duplicates(document: &Document) -> Vec<Finding> {
-    let places = Places::read(document.text());
+fn duplicates(text: &str) -> impl Iterator<Item = Finding> {
     let finding = |duplicate: super::place::Duplicate| Finding {
         bytes: Some(duplicate.again),
-        related: Some(Related { place: RelatedPlace::Bytes(duplicate.first), label: "first here" }),
-        fault: Fault::key(&duplicate.path, format!("the key `{}` is here twice", duplicate.key))
-            .help("remove one of them"),
+        related: Some((duplicate.first, "first here")),
+        ..Fault::key(&duplicate.path, format!("the key `{}` is here twice", duplicate.key))
+            .help("remove one of them")
+            .into()
     };
-    places.duplicates.into_iter().map(finding).collect()
+    Places::read(text).duplicates.into_iter().map(finding)
 }
 
 /// The configuration of `witgate run --listen ADDR --to URL`: everything that comes to `listen` goes to the endpoint `to`.
 ///
-/// # Errors
-///
-/// Faults, if `to` is not the URL of an endpoint.
-pub fn quick(listen: SocketAddr, to: &str) -> Result<Loaded, Faults> {
+/// It is a text as any other, with its faults if `to` is no URL of an endpoint.
+pub fn quick(listen: SocketAddr, to: &str) -> Text {
     // A JSON string is a YAML string; and on a command line the shell has filled in the variables.
     let to = Value::from(to.replace('$', "$$"));
     let to = serde_json::json!(to);
@@ -168,7 +289,7 @@ pub fn quick(listen: SocketAddr, to: &str) -> Result<Loaded, Faults> {
          \x20 - name: all\n\
          \x20   upstream: origin\n"
     );
-    load_text(Path::new("<command line>"), text, &|_| None)
+    Text { name: "<command line>".to_owned(), folder: PathBuf::new(), text, unread: None }
 }
 
 #[cfg(test)]
@@ -220,7 +341,7 @@ mod tests {
     #[test]
     fn files_up_to_the_limit_are_read() {
         let minimal = "version: 1\nlisteners: [{ name: http, address: 127.0.0.1:0 }]\n#".to_owned();
-        let fits = minimal.clone() + &"x".repeat(FILE_BYTES_MAX - minimal.len());
+        let fits = minimal.clone() + &"x".repeat(TEXT_BYTES_MAX - minimal.len());
         assert!(load(fits.clone()).is_ok());
         let faults = load(fits + "x").unwrap_err();
         assert_eq!(faults.iter().next().unwrap().message, "the configuration is larger than 16 MiB");
@@ -233,7 +354,7 @@ mod tests {
         let text = "version: 1\nlisteners: [{ name: http, address: 127.0.0.1:0 }]\nstate_dir: state\n\
             plugins: { a: { source: file:a.wasm }, b: { source: file:/b.wasm } }\n";
         std::fs::write(&path, text).unwrap();
-        let config = super::load(&path).unwrap().config;
+        let config = super::load(&[path]).unwrap().config;
         assert_eq!(config.state_dir, Some(folder.path().join("state")));
         let source = |name: &str| config.plugins[name].source.clone();
         assert_eq!(source("a"), crate::config::model::PluginSource::File(folder.path().join("a.wasm")));
@@ -246,7 +367,7 @@ mod tests {
         let path = folder.path().join("gateway.yaml");
         std::fs::write(&path, b"version: \xff").unwrap();
         assert_eq!(
-            super::load(&path).unwrap_err().iter().next().unwrap().help.as_deref(),
+            super::load(&[path]).unwrap_err().iter().next().unwrap().help.as_deref(),
             Some("save the file as UTF-8")
         );
     }

@@ -95,6 +95,32 @@ impl Places {
         Some(bytes)
     }
 
+    /// The bytes of all scalars that are wanted, by the keys above them and their text. Lists leave no trace in the keys.
+    pub(super) fn values(&self, wanted: &dyn Fn(&[String], &str) -> bool, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        // By hand, since how deep a text nests is not ours to say.
+        let mut left = if self.nodes.is_empty() { Vec::new() } else { vec![(0, Vec::new())] };
+        while let Some((at, keys)) = left.pop() {
+            match &self.nodes[at].shape {
+                Shape::Scalar => {
+                    let bytes = self.nodes[at].bytes.clone();
+                    let value = text[bytes.clone()].trim_matches(['"', '\'']);
+                    if wanted(&keys, value) {
+                        found.push(bytes);
+                    }
+                }
+                Shape::List(items) => left.extend(items.iter().map(|item| (*item, keys.clone()))),
+                Shape::Map(entries) => left.extend(entries.iter().map(|entry| {
+                    let mut below = keys.clone();
+                    below.extend(entry.key.clone());
+                    (entry.value, below)
+                })),
+                Shape::Alias(_) => {}
+            }
+        }
+        found
+    }
+
     /// The bytes of the first merge (`<<`) that does not name a map, for an error that does not say where it was.
     pub(super) fn bad_merge(&self) -> Option<Range<usize>> {
         let entries = self.nodes.iter().flat_map(|node| match &node.shape {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
-use super::fault::{FAULTS_MAX, Faults, Placed, Report};
+use super::fault::{FAULTS_MAX, Faults, File, Placed, Report, Severity};
 
 /// Columns that a report fills; a longer line is trimmed around the underlined text.
 const WIDTH_MAX: usize = 120;
@@ -22,7 +22,7 @@ impl Faults {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.term_width(WIDTH_MAX);
         let report = self.report();
-        let lines = Lines::new(&report.text);
+        let lines = Lines::of(&report.files);
         let mut blocks: Vec<String> = Vec::new();
         for placed in &report.placed {
             let group = group(report, &lines, placed);
@@ -35,15 +35,16 @@ impl Faults {
         blocks.join("\n\n") + "\n"
     }
 
-    /// A list of objects with `file`, `line`, `column` (both from 1, in characters; `null` for the file as a whole), `path`, `message` and
-    /// `help` (or `null`).
+    /// A list of objects with `severity`, `file`, `line`, `column` (both from 1, in characters; `null` for the file as a whole), `path`,
+    /// `message` and `help` (or `null`).
     pub fn to_json(&self) -> serde_json::Value {
         let report = self.report();
-        let lines = Lines::new(&report.text);
+        let lines = Lines::of(&report.files);
         let fault = |placed: &Placed| {
-            let place = placed.bytes.as_ref().map(|bytes| lines.line_and_column(bytes.start));
+            let place = placed.bytes.as_ref().map(|bytes| lines[placed.file].line_and_column(bytes.start));
             json!({
-                "file": report.name,
+                "severity": report.severity.word(),
+                "file": report.files[placed.file].name,
                 "line": place.map(|(line, _)| line),
                 "column": place.map(|(_, column)| column),
                 "path": placed.fault.path,
@@ -56,31 +57,33 @@ impl Faults {
 }
 
 /// One fault: title, excerpt with the underlined text, remedy.
-fn group<'a>(report: &'a Report, lines: &Lines<'a>, placed: &'a Placed) -> Group<'a> {
+fn group<'a>(report: &'a Report, lines: &[Lines<'a>], placed: &'a Placed) -> Group<'a> {
     let fault = &placed.fault;
-    let mut group = Group::with_title(Level::ERROR.primary_title(&*fault.message));
-    let Some(bytes) = &placed.bytes else {
-        group = group.element(Origin::path(&*report.name));
-        return match &fault.help {
-            Some(help) => group.element(Level::HELP.message(help)),
-            None => group,
-        };
+    let level = match report.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
     };
-    let primary =
-        Mark { bytes: lines.first_line_of(bytes), kind: AnnotationKind::Primary, label: fault.label.as_deref() };
-    let related = placed.related.as_ref().map(|(bytes, label)| Mark {
-        bytes: lines.first_line_of(bytes),
-        kind: AnnotationKind::Context,
-        label: Some(label),
+    let mut group = Group::with_title(level.primary_title(&*fault.message));
+    let name = &*report.files[placed.file].name;
+    let here = &lines[placed.file];
+    let related = placed.related.as_ref().map(|related| {
+        let bytes = lines[related.file].first_line_of(&related.bytes);
+        (related.file, Mark { bytes, kind: AnnotationKind::Context, label: Some(related.label) })
     });
-    group = match related {
-        Some(related) if lines.are_near(&primary, &related) => {
-            group.element(lines.excerpt(&report.name, &[primary, related]))
+    let primary = placed.bytes.as_ref().map(|bytes| Mark {
+        bytes: here.first_line_of(bytes),
+        kind: AnnotationKind::Primary,
+        label: fault.label.as_deref(),
+    });
+    group = match (primary, related) {
+        (None, _) => group.element(Origin::path(name)),
+        (Some(primary), None) => group.element(here.excerpt(name, &[primary])),
+        (Some(primary), Some((file, related))) if file == placed.file && here.are_near(&primary, &related) => {
+            group.element(here.excerpt(name, &[primary, related]))
         }
-        Some(related) => {
-            group.element(lines.excerpt(&report.name, &[primary])).element(lines.excerpt(&report.name, &[related]))
-        }
-        None => group.element(lines.excerpt(&report.name, &[primary])),
+        (Some(primary), Some((file, related))) => group
+            .element(here.excerpt(name, &[primary]))
+            .element(lines[file].excerpt(&report.files[file].name, &[related])),
     };
     match &fault.help {
         Some(help) => group.element(Level::HELP.message(help)),
@@ -102,6 +105,11 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// Of each file.
+    fn of(files: &'a [File]) -> Vec<Self> {
+        files.iter().map(|file| Self::new(&file.text)).collect()
+    }
+
     fn new(text: &'a str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(byte, _)| byte + 1);
         Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }

@@ -10,7 +10,9 @@ use super::raw::RawConfig;
 /// It says what an editor can check and complete; what must hold between values (names that exist, limits that make sense) only loading
 /// can tell.
 pub fn schema() -> Value {
-    schema_of::<RawConfig>()
+    let mut schema = schema_of::<RawConfig>();
+    schema["$id"] = "urn:witgate:config:1".into();
+    schema
 }
 
 /// JSON Schema of a type, in which `Option` means that a key may be left out and never that it may be null.

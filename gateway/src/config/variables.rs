@@ -19,7 +19,7 @@
 //! | `${env:PRICE} ${request.path}` | `5$$` | `5$$ ${request.path}` | `5$$$$ ${request.path}` | template |
 //! | `${env:PRICE}` | `${request.path}` | `${request.path}` | `$${request.path}` | a template for that very text |
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_yaml::{Mapping, Value};
 
@@ -29,9 +29,8 @@ use super::path::At;
 /// What a walk through a tree found.
 #[derive(Default)]
 pub(super) struct Walked {
+    /// What was refused is null from then on.
     pub(super) findings: Vec<Finding>,
-    /// Paths whose value was refused and replaced by null.
-    pub(super) cut: HashSet<String>,
     /// What came from the environment, with what the file has in its place: no message may show the former.
     pub(super) hidden: HashMap<String, String>,
 }
@@ -62,20 +61,20 @@ impl Walk<'_> {
         match value {
             Value::Null if area == Area::Ordinary => {
                 let fault = Fault::key(at, "this entry has no value").help("give it a value, or remove it");
-                self.refuse(value, at, fault);
+                self.refuse(value, fault);
             }
             Value::Tagged(tagged) => {
                 let message = format!("tags such as `{}` have no meaning here", tagged.tag);
-                self.refuse(value, at, Fault::value(at, message).help("remove the tag"));
+                self.refuse(value, Fault::value(at, message).help("remove the tag"));
             }
             Value::Number(number) if !number.is_i64() && !number.is_u64() && !number.is_finite() => {
-                self.refuse(value, at, Fault::value(at, "this is no number that can be counted with"));
+                self.refuse(value, Fault::value(at, "this is no number that can be counted with"));
             }
             Value::String(text) if text.contains('$') => match self.text(text, area) {
                 Ok(resolved) => *text = resolved,
                 Err(problem) => {
                     let fault = Fault::value(at, problem.message).help(problem.help);
-                    self.refuse(value, at, fault);
+                    self.refuse(value, fault);
                 }
             },
             Value::Sequence(items) => {
@@ -121,9 +120,8 @@ impl Walk<'_> {
         });
     }
 
-    fn refuse(&mut self, value: &mut Value, at: &At<'_>, fault: Fault) {
+    fn refuse(&mut self, value: &mut Value, fault: Fault) {
         *value = Value::Null;
-        self.walked.cut.insert(at.to_string());
         self.walked.findings.push(fault.into());
     }
 

@@ -10,6 +10,7 @@ mod signals;
 mod systemd;
 mod local_token;
 mod state_dir;
+mod source;
 
 #[cfg(feature = "acme")]
 pub use acme::{CertificateOrder, OrderError};
@@ -17,10 +18,11 @@ pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindEr
 pub use judge::{Evidence, Judgement, Rules, judge};
 pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{
-    Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapMode, SwapReport,
-    SwapSource, UpgradeReport,
+    Answer, Asked, ConfigDocument, ConfigReport, ConfigStatus, Event, OperationError, Operator, OverrideStatus,
+    PluginStatus, Status, Swap, SwapMode, SwapReport, SwapSource, UpgradeReport,
 };
 pub use overrides::{Decision, Override, Overrides, TrialOverride, trial_mode};
 pub use signals::{Signal, Signals};
+pub use source::{Edition, Follower, Found, History, HistoryError, RemoteError, SourceError, Sources};
 pub use state_dir::{StateDir, StateDirError};
 pub use systemd::{News, tell, watchdog_interval};

@@ -36,6 +36,24 @@ pub trait Operator: Send + Sync + 'static {
     /// Reads the configuration again. Gives the generation that serves now.
     fn reload(&self, actor: String) -> Answer<'_, u64>;
 
+    /// The configuration that serves, as it is written, with secrets masked.
+    fn config(&self) -> Answer<'_, ConfigReport>;
+
+    /// What a configuration would be like; nothing changes.
+    fn check_config(&self, text: String) -> Answer<'_, serde_json::Value>;
+
+    /// Puts a text in the place of the configuration's file, when that is the one of this `ETag`.
+    fn replace_config(&self, text: String, tag: String, actor: String) -> Answer<'_, ConfigReport>;
+
+    /// Configurations that served and are kept, the latest first.
+    fn config_history(&self) -> serde_json::Value;
+
+    /// Goes back to one of them, or to the one before that which serves, until the source changes or is read anew.
+    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, serde_json::Value>;
+
+    /// What would become of a request.
+    fn explain(&self, asked: Asked) -> Answer<'_, serde_json::Value>;
+
     /// Stops accepting and ends the process when nothing is in flight any more.
     fn drain(&self, actor: String);
 
@@ -130,6 +148,12 @@ pub enum OperationError {
     /// The configuration forbids it (`admin.overrides: deny`).
     #[error("{0}")]
     Forbidden(String),
+    /// What it was meant for has changed meanwhile.
+    #[error("{0}")]
+    Stale(String),
+    /// The configuration has faults: of its own, or such that a plugin refuses it.
+    #[error("{text}")]
+    Faults { text: String, faults: serde_json::Value, by_plugin: bool },
     #[error("the gateway is draining")]
     Draining,
     #[error("{0}")]
@@ -148,9 +172,54 @@ pub struct Status {
     pub uptime: Duration,
     pub workers: usize,
     pub config_source: String,
+    pub config: ConfigStatus,
     /// Of the last reload, when it failed.
     pub last_reload_error: Option<String>,
     pub plugins: Vec<PluginStatus>,
+}
+
+/// A request that somebody wonders about.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    pub method: String,
+    /// `http://HOST/PATH`, or a path.
+    pub url: String,
+    #[serde(default)]
+    pub headers: std::collections::BTreeMap<String, String>,
+    pub listener: Option<String>,
+}
+
+/// A configuration as it is written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConfigReport {
+    /// Its `ETag`, without quotes.
+    pub sha256: String,
+    pub generation: u64,
+    pub source: String,
+    /// Whether `PUT` may replace it: it is one file, and no other source owns it.
+    pub replaceable: bool,
+    pub documents: Vec<ConfigDocument>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ConfigDocument {
+    pub name: String,
+    pub text: String,
+}
+
+/// The configuration that serves.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ConfigStatus {
+    pub sha256: String,
+    /// Its number among those that are kept.
+    pub number: Option<u64>,
+    /// Whether somebody went back to it, while the source has another.
+    pub rolled_back: bool,
+    /// Why the source cannot be read now.
+    pub source_error: Option<String>,
+    /// Includes whose last good version stays, with the faults of the files as they are now.
+    pub held: std::collections::BTreeMap<String, String>,
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

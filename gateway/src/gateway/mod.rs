@@ -15,6 +15,9 @@
 //! flips         circuits that open and close
 //! trials        what becomes of versions on trial
 //! watch         plugins whose files are watched
+//! source        the configuration: where it comes from, and what of it is held back
+//! configure     the configuration, as operators ask for it
+//! follow        sources that are followed, and secrets whose files change
 //! upstreams     whose health is kept, and whose endpoints are discovered
 //! operator      all of it, as the admin API asks for it
 //! ```
@@ -35,6 +38,9 @@ mod swap;
 mod trials;
 mod watch;
 mod upstreams;
+mod source;
+mod follow;
+mod configure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -46,16 +52,18 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, broadcast};
 
 use crate::config::model::{self as config, Config};
-use crate::config::{Document, Faults, Loaded};
-use crate::control::{AdminError, Event, Overrides, StateDir, StateDirError};
+use crate::config::{Fault, Faults, Loaded, Texts};
+use crate::control::{AdminError, Event, Overrides, SourceError, StateDir, StateDirError};
 use crate::outbound::Trust;
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
 use crate::server::{self, Overload, WorkerHandle};
-use crate::snapshot::{self, BuildError, Choices, Snapshot};
+use crate::snapshot::{self, Choices, Snapshot};
 use crate::sockets::Inheritance;
 use crate::telemetry::Metrics;
 use listeners::Listeners;
 use pid_file::PidFile;
+pub use source::Source;
+use source::{Attempt, First, Prepared, ToldConfig, Wanted, build};
 use trials::Trials;
 use upstreams::first_answers;
 
@@ -81,6 +89,10 @@ struct Shared {
     told: Mutex<Told>,
     /// Plugins with a swap under way.
     swapping: Mutex<BTreeSet<String>>,
+    /// Held while an operator puts another configuration in the file's place.
+    replacing: tokio::sync::Mutex<()>,
+    /// Tells that another configuration serves.
+    committed: Notify,
     events: broadcast::Sender<Event>,
     started: Instant,
     is_draining: AtomicBool,
@@ -99,17 +111,13 @@ struct Shared {
     servers: tokio::sync::Mutex<admin::Servers>,
 }
 
-/// Where the configuration comes from.
-pub struct Source {
-    /// What `status` calls it.
-    pub name: String,
-    /// Reads it, now as it is.
-    pub read: Box<dyn Fn() -> Result<Loaded, Faults> + Send + Sync>,
-}
-
 /// What the next change is made from.
 struct Running {
     config: Config,
+    /// What the configuration is written in.
+    texts: Arc<Texts>,
+    /// What its source had when it was read last, with what is held back.
+    source_texts: Arc<Texts>,
     listeners: Listeners,
     overrides: Overrides,
     /// The version that served before, of plugins that were swapped: kept ready to go back to.
@@ -128,6 +136,7 @@ struct Told {
     sources: BTreeMap<String, String>,
     last_reload_error: Option<String>,
     drain: config::Drain,
+    config: ToldConfig,
     /// Of upstreams whose source last gave no good answer.
     discovery_errors: BTreeMap<String, String>,
 }
@@ -139,6 +148,8 @@ pub enum GatewayError {
     Config(Faults),
     #[error("{0}")]
     Plugin(Faults),
+    #[error(transparent)]
+    Source(SourceError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -171,11 +182,14 @@ impl Gateway {
         program: Program,
         inheritance: &mut Inheritance,
     ) -> Result<Self, GatewayError> {
-        let loaded = (source.read)().map_err(GatewayError::Config)?;
-        let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?.path().to_owned();
-        let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, compiler)?);
-        let overrides = Overrides::load(&state_dir).under(&loaded.config);
-        let snapshot = build(&loaded, &overrides.choices(), None, &runtime).await?;
+        let mut attempt = Attempt::of(source.first().await?);
+        let last = source.last_kept(&attempt.texts);
+        let First { loaded, state_dir, runtime, overrides, snapshot } = loop {
+            match First::prepare(&source, &attempt.texts, compiler.clone()).await {
+                Err(error) if attempt.hold(&error, &last) => {}
+                first => break first?,
+            }
+        };
         let snapshot = Arc::new(first_answers(snapshot, runtime.trust()).await);
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let fresh = Listeners::default().bind(&snapshot.listeners, workers_wanted, inheritance)?;
@@ -187,6 +201,8 @@ impl Gateway {
             .map_err(GatewayError::Worker)?;
         let mut running = Running {
             config: loaded.config,
+            texts: Arc::default(),
+            source_texts: Arc::default(),
             listeners: Listeners::default(),
             overrides,
             previous: BTreeMap::new(),
@@ -202,6 +218,8 @@ impl Gateway {
             source,
             told: Mutex::default(),
             swapping: Mutex::default(),
+            replacing: tokio::sync::Mutex::default(),
+            committed: Notify::new(),
             events: broadcast::channel(EVENTS_KEPT).0,
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
@@ -218,7 +236,7 @@ impl Gateway {
             running: tokio::sync::Mutex::new(running),
         };
         let gateway = Self(Arc::new(shared));
-        gateway.open(&snapshot, fresh, inheritance).await?;
+        gateway.open(&snapshot, attempt, fresh, inheritance).await?;
         tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
         watch::start(&gateway.0);
         flips::start(&gateway.0);
@@ -226,6 +244,7 @@ impl Gateway {
         overload::start(&gateway.0);
         #[cfg(feature = "acme")]
         acme::start(&gateway.0);
+        follow::start(&gateway.0);
         Ok(gateway)
     }
 
@@ -233,6 +252,7 @@ impl Gateway {
     async fn open(
         &self,
         snapshot: &Arc<Snapshot>,
+        attempt: Attempt,
         fresh: listeners::Fresh,
         inheritance: &mut Inheritance,
     ) -> Result<(), GatewayError> {
@@ -246,6 +266,7 @@ impl Gateway {
             running.upstreams = upstreams::Tasks::of(Arc::downgrade(shared), snapshot);
             shared.remember(&running, snapshot);
             shared.tell(&running);
+            shared.note_texts(&mut running, attempt, "start");
             shared.metrics.reloaded("start", snapshot.generation);
         }
         self.serve_operators(inheritance).await?;
@@ -260,14 +281,19 @@ impl Gateway {
         Ok(())
     }
 
-    /// Checks a configuration as far as is possible without serving it: patterns, plugins, and what they say to their config.
+    /// Checks a configuration as far as is possible without serving it: patterns, plugins, and what they say to their config. Tells what to
+    /// warn of beside what the configuration itself shows.
     ///
     /// # Errors
     /// Any [`GatewayError`] but the binding ones.
-    pub async fn check(loaded: &Loaded, program: PathBuf) -> Result<(), GatewayError> {
-        let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?;
-        let runtime = plugin_runtime(&loaded.config.runtime, state_dir.path(), program)?;
-        build(loaded, &Choices::new(), None, &runtime).await.map(drop)
+    pub async fn check(loaded: &Loaded, program: PathBuf) -> Result<Vec<Fault>, GatewayError> {
+        let place = StateDir::place(loaded.config.state_dir.as_deref())?;
+        // A check leaves nothing behind: it uses what a gateway has compiled, where there is one.
+        let passing = tempfile::tempdir().map_err(GatewayError::Worker)?;
+        let folder = if place.is_dir() { StateDir::open(Some(&place)).map(|_| &*place)? } else { passing.path() };
+        let runtime = plugin_runtime(&loaded.config.runtime, folder, program)?;
+        let snapshot = build(loaded, &Choices::new(), None, &runtime).await?;
+        Ok(snapshot::expiring(&loaded.config, &snapshot))
     }
 
     /// Reads the configuration again, builds all of the new, swaps one pointer, retires the old. Returns the new
@@ -276,7 +302,12 @@ impl Gateway {
     /// # Errors
     /// Any [`GatewayError`]; then nothing has changed.
     pub async fn reload(&self, reason: &'static str) -> Result<u64, GatewayError> {
-        let outcome = match self.0.reload().await {
+        self.reload_on(reason, Wanted::Read).await
+    }
+
+    /// The same with other texts.
+    async fn reload_on(&self, reason: &'static str, wanted: Wanted) -> Result<u64, GatewayError> {
+        let outcome = match self.0.reload(reason, wanted).await {
             Ok(generation) => self.serve_operators(&mut Inheritance::default()).await.map(|()| generation),
             Err(error) => Err(error),
         };
@@ -284,12 +315,12 @@ impl Gateway {
         match &outcome {
             Ok(generation) => {
                 self.0.metrics.reloaded(reason, *generation);
-                tracing::info!(generation, "reloaded");
+                tracing::info!(generation, source = reason, "reloaded");
                 self.0.event("reload", [("generation", (*generation).into())]);
             }
             Err(error) => {
                 self.0.metrics.reload_failed(reason);
-                tracing::error!(%error, "reload failed");
+                tracing::error!(%error, source = reason, "reload failed");
                 self.0.event("reload", [("error", error.to_string().into())]);
             }
         }
@@ -298,14 +329,16 @@ impl Gateway {
 }
 
 impl Shared {
-    async fn reload(&self) -> Result<u64, GatewayError> {
+    async fn reload(&self, reason: &str, wanted: Wanted) -> Result<u64, GatewayError> {
         let _turn = self.reloading.lock().await;
-        let loaded = (self.source.read)().map_err(GatewayError::Config)?;
-        let overrides = self.running.lock().await.overrides.under(&loaded.config);
-        let previous = self.current.load_full();
-        // Fetching and compiling hold nothing up.
-        let snapshot = build(&loaded, &overrides.choices(), Some(&previous), &self.runtime).await?;
-        let snapshot = first_answers(snapshot, self.runtime.trust()).await;
+        let mut attempt = self.attempt(wanted).await?;
+        let last = self.running.lock().await.texts.clone();
+        let Prepared { loaded, snapshot, overrides, previous } = loop {
+            match self.prepare(&attempt.texts).await {
+                Err(error) if attempt.hold(&error, &last) => {}
+                prepared => break prepared?,
+            }
+        };
         let mut running = self.running.lock().await;
         let (snapshot, overrides) = self.rebase(&running, &loaded, &previous, snapshot, overrides).await?;
         if self.is_draining() {
@@ -315,43 +348,13 @@ impl Shared {
         let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
         let linger = running.config.drain.idle;
         self.listen(&mut running.listeners, &snapshot.listeners, fresh, linger);
+        self.note_texts(&mut running, attempt, reason);
         Ok(snapshot.generation)
-    }
-
-    /// A snapshot that was built after `previous`, or, when something was swapped meanwhile, another after what serves now:
-    /// that one finds everything fetched and compiled.
-    async fn rebase(
-        &self,
-        running: &Running,
-        loaded: &Loaded,
-        previous: &Arc<Snapshot>,
-        snapshot: Snapshot,
-        overrides: Overrides,
-    ) -> Result<(Snapshot, Overrides), GatewayError> {
-        let (now, overrides_now) = (self.current.load_full(), running.overrides.under(&loaded.config));
-        if Arc::ptr_eq(&now, previous) && overrides_now == overrides {
-            return Ok((snapshot, overrides));
-        }
-        let snapshot = build(loaded, &overrides_now.choices(), Some(&now), &self.runtime).await?;
-        Ok((snapshot, overrides_now))
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn build(
-    loaded: &Loaded,
-    choices: &Choices,
-    previous: Option<&Snapshot>,
-    runtime: &Runtime,
-) -> Result<Snapshot, GatewayError> {
-    let document: &Document = &loaded.document;
-    snapshot::build(&loaded.config, choices, previous, runtime).await.map_err(|error| match error {
-        BuildError::Config(faults) => GatewayError::Config(document.faults(faults)),
-        BuildError::Plugin(faults) => GatewayError::Plugin(document.faults(faults)),
-    })
 }
 
 /// The engine of plugins. `state_dir` belongs to this user alone.

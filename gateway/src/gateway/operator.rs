@@ -5,9 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
+use super::source::ToldConfig;
 use super::{Gateway, Shared};
 use crate::control::{
-    Answer, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status, Swap, SwapReport, UpgradeReport,
+    Answer, Asked, ConfigReport, ConfigStatus, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status,
+    Swap, SwapReport, UpgradeReport,
 };
 use crate::filter::native::{Circuit, CircuitState, Counted};
 use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
@@ -30,7 +32,8 @@ impl Operator for Gateway {
             ready: self.is_ready(),
             uptime: self.0.started.elapsed(),
             workers: self.0.workers.len(),
-            config_source: self.0.source.name.clone(),
+            config_source: self.0.source.sources.name().to_owned(),
+            config: config_status(&told.config),
             last_reload_error: told.last_reload_error.clone(),
             plugins,
         }
@@ -103,6 +106,33 @@ impl Operator for Gateway {
         to_its_end(async move { Self::reload(&gateway, "admin").await.map_err(OperationError::from) })
     }
 
+    fn config(&self) -> Answer<'_, ConfigReport> {
+        Box::pin(async { Ok(self.config_report().await) })
+    }
+
+    fn check_config(&self, text: String) -> Answer<'_, serde_json::Value> {
+        Box::pin(self.check_text(text))
+    }
+
+    fn replace_config(&self, text: String, tag: String, actor: String) -> Answer<'_, ConfigReport> {
+        let gateway = self.clone();
+        to_its_end(async move { gateway.replace_text(text, &tag, &actor).await })
+    }
+
+    fn config_history(&self) -> serde_json::Value {
+        self.0.editions()
+    }
+
+    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, serde_json::Value> {
+        tracing::info!(actor, "rollback of the configuration ordered");
+        let gateway = self.clone();
+        to_its_end(async move { gateway.roll_back_to(number).await })
+    }
+
+    fn explain(&self, asked: Asked) -> Answer<'_, serde_json::Value> {
+        Box::pin(self.explained(asked))
+    }
+
     fn drain(&self, actor: String) {
         tracing::info!(actor, "drain ordered");
         self.0.ending.notify_one();
@@ -140,6 +170,16 @@ impl Operator for Gateway {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
+    }
+}
+
+fn config_status(told: &ToldConfig) -> ConfigStatus {
+    ConfigStatus {
+        sha256: told.sha256.clone(),
+        number: told.edition,
+        rolled_back: told.is_rolled_back,
+        source_error: told.source_error.clone(),
+        held: told.held.iter().map(|(include, faults)| (include.display().to_string(), faults.clone())).collect(),
     }
 }
 

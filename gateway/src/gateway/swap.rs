@@ -275,8 +275,13 @@ pub(super) fn report(plugin: &Plugin, before: &Version, generation: u64, began: 
 impl From<GatewayError> for OperationError {
     fn from(error: GatewayError) -> Self {
         match error {
-            GatewayError::Config(_) => Self::Invalid(error.to_string()),
-            GatewayError::Plugin(_) | GatewayError::Warm(_) => Self::Refused(error.to_string()),
+            GatewayError::Config(faults) => {
+                Self::Faults { text: faults.to_string(), faults: faults.to_json(), by_plugin: false }
+            }
+            GatewayError::Plugin(faults) => {
+                Self::Faults { text: faults.to_string(), faults: faults.to_json(), by_plugin: true }
+            }
+            GatewayError::Warm(_) => Self::Refused(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

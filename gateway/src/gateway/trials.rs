@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::commit::now;
+use super::source::Wanted;
 use super::swap::{Wish, decision};
 use super::{Running, Shared};
 use crate::config::Config;
@@ -259,7 +260,7 @@ impl Shared {
             }
             plugin.deployment.stable.declaration.version.clone()
         };
-        let generation = self.reload().await.map_err(OperationError::from)?;
+        let generation = self.reload("reset", Wanted::Again).await.map_err(OperationError::from)?;
         let (plugin, _) = self.current_plugin(name)?;
         let outcome = Ok(super::swap::report(&plugin, &before, generation, began));
         self.account(name, "reset", actor, &outcome);

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
@@ -34,7 +34,20 @@ impl Caller {
     /// # Errors
     /// [`CallError`].
     pub async fn get(&self, url: &str, bytes_max: usize) -> Result<(HeaderMap, Bytes), CallError> {
-        let (headers, body) = self.send(Method::GET, url, Bytes::new()).await?;
+        self.get_with(url, HeaderMap::new(), bytes_max).await
+    }
+
+    /// The same with more fields.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn get_with(
+        &self,
+        url: &str,
+        fields: HeaderMap,
+        bytes_max: usize,
+    ) -> Result<(HeaderMap, Bytes), CallError> {
+        let (headers, body) = self.send(Method::GET, url, Bytes::new(), fields).await?;
         Ok((headers, whole(body, bytes_max).await?))
     }
 
@@ -53,7 +66,21 @@ impl Caller {
     /// # Errors
     /// [`CallError`].
     pub async fn post(&self, url: &str, json: Bytes, bytes_max: usize) -> Result<Bytes, CallError> {
-        whole(self.open(url, json).await?, bytes_max).await
+        self.post_as(url, json, None, bytes_max).await
+    }
+
+    /// The same with a token, if there is one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn post_as(
+        &self,
+        url: &str,
+        json: Bytes,
+        token: Option<&str>,
+        bytes_max: usize,
+    ) -> Result<Bytes, CallError> {
+        whole(self.open_as(url, json, token).await?, bytes_max).await
     }
 
     /// `POST` of JSON: the body of a 200 as it comes.
@@ -61,17 +88,38 @@ impl Caller {
     /// # Errors
     /// [`CallError`].
     pub async fn open(&self, url: &str, json: Bytes) -> Result<Incoming, CallError> {
-        self.send(Method::POST, url, json).await.map(|(_, body)| body)
+        self.open_as(url, json, None).await
     }
 
-    async fn send(&self, method: Method, url: &str, json: Bytes) -> Result<(HeaderMap, Incoming), CallError> {
-        let request = Request::builder()
+    /// The same with a token, if there is one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn open_as(&self, url: &str, json: Bytes, token: Option<&str>) -> Result<Incoming, CallError> {
+        let mut fields = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::try_from(token).map_err(|error| unavailable(&error))?;
+            value.set_sensitive(true);
+            fields.insert(AUTHORIZATION, value);
+        }
+        self.send(Method::POST, url, json, fields).await.map(|(_, body)| body)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        json: Bytes,
+        fields: HeaderMap,
+    ) -> Result<(HeaderMap, Incoming), CallError> {
+        let mut request = Request::builder()
             .method(method)
             .uri(url)
             .header(USER_AGENT, AGENT)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(json))
             .map_err(|error| unavailable(&error))?;
+        request.headers_mut().extend(fields);
         let response = self.0.request(request).await.map_err(|error| unavailable(&error))?;
         let (head, body) = response.into_parts();
         if head.status == StatusCode::OK { Ok((head.headers, body)) } else { Err(CallError::Status(head.status)) }

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::caller::Caller;
 use super::trust::{Trust, roots};
 
 /// The terms, as the files say: all in PEM.
@@ -35,6 +36,14 @@ pub enum TlsError {
 }
 
 impl Trust {
+    /// A client of the control plane for a server on these terms.
+    ///
+    /// # Errors
+    /// Any [`TlsError`].
+    pub fn caller_on(&self, terms: &TlsTerms) -> Result<Caller, TlsError> {
+        Ok(Caller::new(&self.tls_on(terms)?))
+    }
+
     /// The client's side of TLS on these terms. Reads the system's authorities where they count: not for the request path.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ mod query;
 mod regex;
 mod template;
 mod tree;
+mod explain;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use http::{HeaderMap, HeaderName, Method};
 use smallvec::SmallVec;
 
 pub use self::build::{BuildError, RouteField};
+pub use self::explain::{Advantage, Condition, Standing, explain as explain_standing, find_params};
 
 use self::host::Hosts;
 use self::predicate::Predicates;

@@ -17,6 +17,11 @@ pub(super) struct Predicates {
 }
 
 impl Predicates {
+    /// What every request holds.
+    pub(super) fn none() -> Self {
+        Self { listeners: [].into(), methods: [].into(), headers: [].into(), query: [].into() }
+    }
+
     /// `method` is what [`method_to_match`] made of the request. The cheap tests come first.
     pub(super) fn admit(&self, request: &Request<'_>, method: &Method) -> bool {
         self.admit_listener(request)

@@ -16,10 +16,14 @@ mod choices;
 mod versions;
 mod plugin;
 mod config_fault;
+mod explain;
+mod expiring;
 
 pub use build::{BuildError, build};
 pub use choices::{Choice, Choices, TrialChoice};
 pub use config_fault::ConfigFault;
+pub use expiring::expiring;
+pub use explain::{Explanation, Other, Passed, Placed, Question, QuestionError, explain};
 pub use listeners::{Renewal, renewed, tls_files};
 pub use plugin::{Plugin, Refusal, Settings, Use};
 pub use resources::Resources;

@@ -9,6 +9,8 @@ use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+
 use super::tables;
 use crate::config::model::{self as config, Config};
 use crate::config::{At, Fault};
@@ -35,7 +37,7 @@ impl Resources {
         let none = Self::default();
         let old = previous.unwrap_or(&none);
         let secrets = each("secrets", &config.secrets, &old.secrets, secret, faults);
-        let stores = each("stores", &config.stores, &old.stores, store, faults);
+        let stores = stores(&config.stores, &old.stores, &secrets, faults);
         Self {
             key_sets: key_sets(&config.key_sets, &old.key_sets, &secrets, trust, faults).await,
             secrets,
@@ -161,15 +163,47 @@ fn table(name: &str, raw: &config::Table, old: Option<&Arc<Table>>) -> Result<Ar
     tables::open(name, &raw.file, old).map_err(|error| ("file", unopened("table", name, error)))
 }
 
-fn store(name: &str, raw: &config::Store, old: Option<&Arc<Store>>) -> Result<Arc<Store>, Unopened> {
-    let (part, options) = match raw {
-        config::Store::Memory { bytes } => ("memory", StoreOptions::Memory { bytes_max: bytes.in_memory() }),
-        config::Store::Redis { url, timeout } => ("redis", StoreOptions::Redis { url: url.clone(), timeout: *timeout }),
-    };
-    match old {
-        Some(old) if old.options == options => Ok(old.clone()),
-        _ => Store::new(name.into(), options).map(Arc::new).map_err(|error| (part, unopened("store", name, error))),
+/// Stores may have a secret, which is read by then.
+fn stores(
+    raw: &BTreeMap<String, config::Store>,
+    old: &Named<Store>,
+    secrets: &Named<Secret>,
+    faults: &mut Vec<Fault>,
+) -> Named<Store> {
+    let mut opened = Named::new();
+    for (name, raw) in raw {
+        let (part, options) = match raw {
+            config::Store::Memory { bytes } => ("memory", StoreOptions::Memory { bytes_max: bytes.in_memory() }),
+            config::Store::Redis { url, password, timeout } => {
+                let url = match password.as_ref().map(|password| secrets.get(&*password.0)) {
+                    None => url.clone(),
+                    Some(Some(password)) => with_password(url, password),
+                    // Without the secret, that fault says enough.
+                    Some(None) => continue,
+                };
+                ("redis", StoreOptions::Redis { url, timeout: *timeout })
+            }
+        };
+        let store = match old.get(name.as_str()) {
+            Some(old) if old.options == options => Ok(old.clone()),
+            _ => Store::new(name.as_str().into(), options).map(Arc::new),
+        };
+        match store {
+            Ok(store) => drop(opened.insert(name.as_str().into(), store)),
+            Err(error) => {
+                let words = unopened("store", name, error);
+                faults.push(Fault::value(At::ROOT.key("stores").key(name).key(part), words));
+            }
+        }
     }
+    opened
+}
+
+/// The URL of a server with a password in it (RFC 3986 §3.2.1).
+fn with_password(url: &str, password: &Secret) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    let (user, host) = rest.split_once('@').unwrap_or(("", rest));
+    format!("{scheme}://{user}:{}@{host}", percent_encode(password.expose(), NON_ALPHANUMERIC))
 }
 
 /// Limiters may have a store, which is open by then.
@@ -288,6 +322,23 @@ limiters: { per-user: { rate: 100/1m } }
         };
         assert_eq!(is_kept(&same), [true; 6]);
         assert_eq!(is_kept(&new), [false, true, false, false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_store_is_let_in_by_a_secret() {
+        let folder = folder();
+        std::fs::write(folder.path().join("key"), "a/b@c").unwrap();
+        let text =
+            "secrets: { key: { file: key } }\nstores: { s: { redis: 'redis://me@h:1/2', password: 'secret://key' } }\n";
+        let url = |resources: &Resources| match &resources.stores["s"].options {
+            StoreOptions::Redis { url, .. } => url.clone(),
+            StoreOptions::Memory { .. } => String::new(),
+        };
+        let (old, faults) = open(folder.path(), text, None).await;
+        assert_eq!((url(&old).as_str(), faults.len()), ("redis://me:a%2Fb%40c@h:1/2", 0));
+        std::fs::write(folder.path().join("key"), "new").unwrap();
+        let (new, _) = open(folder.path(), text, Some(&old)).await;
+        assert_eq!(url(&new), "redis://me:new@h:1/2");
     }
 
     #[tokio::test]

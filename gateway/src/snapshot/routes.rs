@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::config_fault::ConfigFault;
 use super::plugins::Plugins;
 use super::{Route, Target};
-use crate::config::model::{self as config, Config, FieldMatch, FilterUse, PathMatch};
-use crate::config::{At, Fault};
+use crate::config::model::{self as config, Config, FieldMatch, PathMatch};
+use crate::config::{At, Fault, Listed, each_filter};
 use crate::filter::native::{ConfigError, Natives};
 use crate::filter::{Chain, Filter, Reply};
 use crate::router::{FieldSpec, PathSpec, RouteField, RouteSpec, Router};
@@ -54,9 +54,8 @@ pub(super) fn routes(
     for (index, raw) in config.routes.iter().enumerate() {
         let mut filters = Vec::new();
         let name: Arc<str> = raw.name.as_str().into();
-        let mut build = Build { config, plugins, natives, faults, route: raw, name: &name, filters: &mut filters };
-        build.list(&config.defaults.filters, &At::ROOT.key("defaults").key("filters"), true);
-        build.list(&raw.filters, &At::ROOT.key("routes").item(index).key("filters"), false);
+        let mut build = Build { plugins, natives, faults, route: raw, name: &name, filters: &mut filters };
+        each_filter(config, index, &mut |listed, at| build.add(listed, at));
         filters.sort_by_key(|filter| !filter.goes_first());
         routes.push(Route {
             name,
@@ -70,9 +69,8 @@ pub(super) fn routes(
     routes
 }
 
-/// The filters of one route, while its lists and their chains are walked.
+/// The filters of one route, while its lists are walked.
 struct Build<'b, 'p> {
-    config: &'b Config,
     plugins: &'b mut Plugins<'p>,
     natives: &'b mut Natives,
     faults: &'b mut Vec<Fault>,
@@ -82,41 +80,10 @@ struct Build<'b, 'p> {
 }
 
 impl Build<'_, '_> {
-    /// Chains may name chains; `config` has made sure that none contains itself.
-    fn list(&mut self, uses: &[FilterUse], at: &At<'_>, may_skip: bool) {
-        for (index, entry) in uses.iter().enumerate() {
-            let at = at.item(index);
-            let name = match entry {
-                FilterUse::Use { name, .. } | FilterUse::Chain(name) => name,
-            };
-            if may_skip && self.route.skip.contains(name) {
-                continue;
-            }
-            match entry {
-                FilterUse::Chain(name) => {
-                    if let Some(chain) = self.config.chains.get(name) {
-                        let chains = At::ROOT.key("chains");
-                        self.list(chain, &chains.key(name), may_skip);
-                    }
-                }
-                FilterUse::Use { name, config, on_error } => {
-                    if let Some(filter) = self.filter(name, config, *on_error, &at) {
-                        self.filters.push(filter);
-                    }
-                }
-            }
-        }
-    }
-
-    fn filter(
-        &mut self,
-        name: &str,
-        config: &serde_json::Value,
-        on_error: config::OnError,
-        at: &At<'_>,
-    ) -> Option<Arc<dyn Filter>> {
+    fn add(&mut self, listed: Listed<'_>, at: &At<'_>) {
+        let Listed { name, config, on_error, .. } = listed;
         match self.natives.build(self.name, name, config) {
-            Some(Ok(filter)) => Some(filter),
+            Some(Ok(filter)) => self.filters.push(filter),
             Some(Err(error)) => {
                 let refused = match error {
                     ConfigError::Schema(faults) => faults.into_iter().map(ConfigFault::by_schema).collect(),
@@ -130,14 +97,14 @@ impl Build<'_, '_> {
                         self.faults.push(fault);
                     }
                 }
-                None
             }
-            None => self.plugins.attach(name, config, on_error, at, &self.route.name),
+            None => self.filters.extend(self.plugins.attach(name, config, on_error, at, &self.route.name)),
         }
     }
 }
 
-fn spec(config: &Config, route: &config::Route) -> RouteSpec {
+/// What the router is told of a route.
+pub(super) fn spec(config: &Config, route: &config::Route) -> RouteSpec {
     let listeners = (0u16..)
         .zip(&config.listeners)
         .filter(|(_, listener)| route.matches.listeners.contains(&listener.name))

@@ -38,7 +38,10 @@ impl Check<'_> {
         let at = at.key("address");
         let address = self.free_address(&at, text, config)?;
         let admin = config.admin.as_ref().and_then(|admin| admin.address.as_deref());
-        if !address.is_any_port() && admin.and_then(|admin| self.plain_address(admin)).as_ref() == Some(&address) {
+        let admin_at = At::ROOT.key("admin");
+        let admin_at = admin_at.key("address");
+        let admin = admin.and_then(|text| self.plain_address(&admin_at, text));
+        if !address.is_any_port() && admin.as_ref() == Some(&address) {
             let fault = Fault::value(at, "this address is listened on twice");
             self.duplicate(fault, "admin.address".to_owned());
         }
@@ -48,8 +51,11 @@ impl Check<'_> {
     /// An address that no listener has already, or has noted that one does.
     fn free_address(&mut self, at: &At<'_>, text: &str, config: &RawConfig) -> Option<ListenAddress> {
         let address = self.address(at, text)?;
-        let taken = items(config.listeners.as_ref()).find(|(_, listener)| {
-            listener.address.as_deref().and_then(|text| self.plain_address(text)).as_ref() == Some(&address)
+        let listeners = At::ROOT.key("listeners");
+        let taken = items(config.listeners.as_ref()).find(|(index, listener)| {
+            let at = listeners.item(*index);
+            let at = at.key("address");
+            listener.address.as_deref().and_then(|text| self.plain_address(&at, text)).as_ref() == Some(&address)
         });
         if let Some((index, _)) = taken
             && !address.is_any_port()

@@ -79,7 +79,7 @@ impl Check<'_> {
 
     /// Where a server is to listen.
     pub(super) fn address(&mut self, at: &At<'_>, text: &str) -> Option<ListenAddress> {
-        if let Some(address) = self.plain_address(text) {
+        if let Some(address) = self.plain_address(at, text) {
             if let ListenAddress::Unix(path) = &address
                 && path.as_os_str().len() > SOCKET_PATH_BYTES_MAX
             {
@@ -105,10 +105,10 @@ impl Check<'_> {
     }
 
     /// An address, if the text is one.
-    pub(super) fn plain_address(&self, text: &str) -> Option<ListenAddress> {
+    pub(super) fn plain_address(&self, at: &At<'_>, text: &str) -> Option<ListenAddress> {
         match text.strip_prefix("unix:") {
             Some("") => None,
-            Some(path) => Some(ListenAddress::Unix(self.path(path))),
+            Some(path) => Some(ListenAddress::Unix(self.path(at, path))),
             None => text.parse().ok().map(ListenAddress::Tcp),
         }
     }

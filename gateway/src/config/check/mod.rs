@@ -25,17 +25,19 @@ mod urls;
 mod balancing;
 mod health;
 mod discovery;
+mod include;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::names::{Kind, Names};
 pub use self::plugins::{PLUGIN_MEMORY_MAX, plugin_source};
-use super::fault::{Fault, Finding, Related, RelatedPlace};
+use super::document::Document;
+use super::fault::{Fault, Finding};
 use super::model::{AccessLog, ByteSize, Config, Defaults, Runtime, Telemetry};
 use super::path::At;
 use super::raw::{RawConfig, RawDefaults, RawRuntime, RawTelemetry};
@@ -62,16 +64,19 @@ pub const NATIVE_FILTERS: [&str; 12] = [
 /// Threads beyond which `workers` is taken for a mistake.
 const WORKERS_MAX: u64 = 1024;
 
-/// Checks a configuration: `folder` is that of its file, `cut` the paths whose faults are known already.
+/// Checks a configuration: `document` is what it came from, `cut` the paths whose faults are known already.
 ///
 /// The configuration counts only if there is no finding here or before.
-pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (Config, Vec<Finding>) {
-    let state_dir = raw.state_dir.as_ref().map(|path| folder.join(path));
-    let mut check = Check { folder, state_dir, cut, names: Names::of(raw, cut), findings: Vec::new() };
+pub(super) fn check(raw: &RawConfig, document: &Document, cut: &HashSet<String>) -> (Config, Vec<Finding>) {
+    let names = Names::of(raw, cut);
+    let mut check = Check { document: Some(document), state_dir: None, cut, names, findings: Vec::new() };
+    check.state_dir = raw.state_dir.as_ref().map(|path| check.path(&At::ROOT.key("state_dir"), path));
     let at = At::ROOT;
     check.version(&at, raw);
+    check.includes(&at.key("include"), raw.include.as_ref());
     let config = Config {
         version: 1,
+        follow: check.follow(&at.key("config"), raw.config.as_ref()),
         workers: check.workers(&at.key("workers"), raw.workers),
         state_dir: check.state_dir.clone(),
         runtime: check.runtime(&at.key("runtime"), raw.runtime.as_ref()),
@@ -80,7 +85,7 @@ pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (C
         probes: raw.probes.as_ref().and_then(|probes| check.probes(&at.key("probes"), probes, raw)),
         drain: check.drain(&at.key("drain"), raw.drain.as_ref()),
         upgrade: check.upgrade(&at.key("upgrade"), raw.upgrade.as_ref()),
-        pid_file: raw.pid_file.as_ref().map(|path| check.path(path)),
+        pid_file: raw.pid_file.as_ref().map(|path| check.path(&at.key("pid_file"), path)),
         secrets: check.secrets(&at.key("secrets"), raw.secrets.as_ref()),
         key_sets: check.key_sets(&at.key("key_sets"), raw.key_sets.as_ref()),
         tables: check.tables(&at.key("tables"), raw.tables.as_ref()),
@@ -99,7 +104,8 @@ pub(super) fn check(raw: &RawConfig, folder: &Path, cut: &HashSet<String>) -> (C
 
 /// What the checks share. The methods for each part of the configuration stand in the files of that name.
 struct Check<'a> {
-    folder: &'a Path,
+    /// `None` where a value is from no file.
+    document: Option<&'a Document>,
     state_dir: Option<PathBuf>,
     cut: &'a HashSet<String>,
     names: Names<'a>,
@@ -178,8 +184,7 @@ impl<'a> Check<'a> {
 
     /// Notes something that is there twice, where `first` is the path of the value that has it already.
     fn duplicate(&mut self, fault: Fault, first: String) {
-        let related = Related { place: RelatedPlace::Value(first), label: "first here" };
-        self.findings.push(Finding { related: Some(related), ..fault.into() });
+        self.fault(fault.related(first, "first here"));
     }
 
     /// A key that must be there: notes that it is missing, unless it was cut out.
@@ -331,8 +336,8 @@ impl<'a> Check<'a> {
     }
 
     /// A path of the file system: a relative one is meant from the folder of the file that names it.
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.join(path)
+    fn path(&self, at: &At<'_>, path: &str) -> PathBuf {
+        self.document.map_or_else(|| PathBuf::from(path), |document| document.folder(at).join(path))
     }
 }
 

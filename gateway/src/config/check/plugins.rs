@@ -1,7 +1,6 @@
 //! Checks of `plugins`: sources, digests, keys, limits. Whether a component exists and what it exports is for the loader to say.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 
 use super::super::fault::Fault;
 use super::super::model::{ByteSize, Isolation, Plugin, PluginLimits, PluginSource, Recycle, Reload};
@@ -27,7 +26,7 @@ const PUBLIC_KEY_CHARS: usize = 56;
 pub fn plugin_source(text: &str) -> Result<PluginSource, String> {
     let (raw, cut) = (RawConfig::default(), HashSet::new());
     let mut check =
-        Check { folder: Path::new(""), state_dir: None, cut: &cut, names: Names::of(&raw, &cut), findings: Vec::new() };
+        Check { document: None, state_dir: None, cut: &cut, names: Names::of(&raw, &cut), findings: Vec::new() };
     let source = check.source(&At::ROOT, text, true);
     match (source, check.findings.pop()) {
         (Some(source), None) => Ok(source),
@@ -91,10 +90,10 @@ impl Check<'_> {
                 return Some(PluginSource::Builtin(name.to_owned()));
             }
             Some(("file", path)) if !path.is_empty() => {
-                return Some(PluginSource::File(self.path(path)));
+                return Some(PluginSource::File(self.path(at, path)));
             }
             Some(("cargo", path)) if !path.is_empty() => {
-                return Some(PluginSource::Cargo(self.path(path)));
+                return Some(PluginSource::Cargo(self.path(at, path)));
             }
             Some(("https" | "http", _)) => {
                 let url = self.fetched(at, text)?;

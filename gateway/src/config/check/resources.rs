@@ -32,7 +32,11 @@ impl Check<'_> {
                 let thing = if is_env { "an environment variable" } else { "a file" };
                 check.fault(Fault::value(at.key(key), format!("this is not the name of {thing}")));
             }
-            Some(if is_env { SecretSource::Env(text.to_owned()) } else { SecretSource::File(check.path(text)) })
+            Some(if is_env {
+                SecretSource::Env(text.to_owned())
+            } else {
+                SecretSource::File(check.path(&at.key(key), text))
+            })
         })
     }
 
@@ -55,7 +59,7 @@ impl Check<'_> {
         }
         match key {
             "jwks_url" => self.fetched(&at.key(key), text).map(KeySetSource::Url),
-            "jwks_file" => Some(KeySetSource::File(self.path(text))),
+            "jwks_file" => Some(KeySetSource::File(self.path(&at.key(key), text))),
             _ => {
                 let secret = self.secret_ref(&at.key(key), text);
                 let algorithm = self.required(at, "algorithm", raw.algorithm.as_ref()).and_then(|word| {
@@ -70,7 +74,7 @@ impl Check<'_> {
     pub(super) fn tables(&mut self, at: &At<'_>, raw: Option<&Entries<RawTable>>) -> BTreeMap<String, Table> {
         self.named(at, raw, |check, at, raw| {
             let file = check.required(at, "file", raw.file.as_ref())?;
-            Some(Table { file: check.path(file) })
+            Some(Table { file: check.path(&at.key("file"), file) })
         })
     }
 
@@ -79,8 +83,9 @@ impl Check<'_> {
             let forms = [("memory", raw.memory.map(Form::Memory)), ("redis", raw.redis.as_deref().map(Form::Redis))];
             match check.one_of(at, "kind of store", ONE, forms)?.1 {
                 Form::Memory(size) => {
-                    if raw.timeout.is_some() {
-                        let fault = Fault::key(at.key("timeout"), "`timeout` is for servers, and this store has none");
+                    let servers = [("timeout", raw.timeout.is_some()), ("password", raw.password.is_some())];
+                    for (key, _) in servers.into_iter().filter(|(_, is_given)| *is_given) {
+                        let fault = Fault::key(at.key(key), format!("`{key}` is for servers, and this store has none"));
                         check.fault(fault.help("remove it: memory answers at once"));
                     }
                     let bytes = check.size(&at.key("memory"), Some(size), ByteSize(0), STORE_BYTES_MIN);
@@ -88,7 +93,15 @@ impl Check<'_> {
                 }
                 Form::Redis(text) => {
                     let timeout = check.duration(&at.key("timeout"), raw.timeout, Store::TIMEOUT);
-                    Some(Store::Redis { url: check.redis(&at.key("redis"), text)?, timeout })
+                    let password_at = at.key("password");
+                    let password = raw.password.as_deref().map(|text| check.secret_ref(&password_at, text));
+                    let has_own = Url::parse(text).is_ok_and(|url| url.user.is_some_and(|user| user.contains(':')));
+                    if password.is_some() && has_own {
+                        let fault = Fault::key(password_at, "the URL of this store has a password already");
+                        check.fault(fault.help("take it out of the URL"));
+                    }
+                    let url = check.redis(&at.key("redis"), text)?;
+                    Some(Store::Redis { url, password: password.flatten(), timeout })
                 }
             }
         })

@@ -49,7 +49,7 @@ impl Check<'_> {
             let key = self.required(&at_item, "key", raw.key.as_ref());
             let key = key.and_then(|key| match key.starts_with("secret:") {
                 true => self.secret_ref(&at_item.key("key"), key).map(KeySource::Secret),
-                false => Some(KeySource::File(self.path(key))),
+                false => Some(KeySource::File(self.path(&at_item.key("key"), key))),
             });
             if let Some(cert) = cert
                 && let Some(first) = seen.before(cert.as_str(), index)
@@ -58,7 +58,11 @@ impl Check<'_> {
                 self.duplicate(fault, format!("{at}[{first}].cert"));
             }
             if let (Some(cert), Some(key)) = (cert, key) {
-                certificates.push(CertificateFiles { name: cert.clone(), cert: self.path(cert), key });
+                certificates.push(CertificateFiles {
+                    name: cert.clone(),
+                    cert: self.path(&at_item.key("cert"), cert),
+                    key,
+                });
             }
         }
         certificates
@@ -82,7 +86,7 @@ impl Check<'_> {
             None => LETS_ENCRYPT.to_owned(),
         };
         let folder = match (&raw.folder, &self.state_dir) {
-            (Some(folder), _) => self.path(folder),
+            (Some(folder), _) => self.path(&at.key("folder"), folder),
             (None, Some(state_dir)) => state_dir.join("acme"),
             (None, None) => {
                 let fault = Fault::key(at, "there is no place for certificates and keys");
@@ -139,8 +143,8 @@ impl Check<'_> {
         });
         let headers = self.identity_headers(&at.key("headers"), raw.headers.as_ref());
         Some(ClientCertificates {
-            ca: self.path(ca?),
-            crl: raw.crl.as_ref().map(|path| self.path(path)),
+            ca: self.path(&at.key("ca"), ca?),
+            crl: raw.crl.as_ref().map(|path| self.path(&at.key("crl"), path)),
             is_required: mode.unwrap_or(true),
             headers,
         })

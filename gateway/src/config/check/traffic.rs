@@ -32,7 +32,7 @@ impl Check<'_> {
 
     fn tls_terms(&mut self, at: &At<'_>, raw: &RawUpstreamTls) -> UpstreamTls {
         let identity = match (&raw.cert, &raw.key) {
-            (Some(cert), Some(key)) => Some((self.path(cert), self.path(key))),
+            (Some(cert), Some(key)) => Some((self.path(&at.key("cert"), cert), self.path(&at.key("key"), key))),
             (None, None) => None,
             (given, _) => {
                 let (there, missing) = if given.is_some() { ("cert", "key") } else { ("key", "cert") };
@@ -48,7 +48,7 @@ impl Check<'_> {
             self.fault(Fault::value(at.key("server_name"), format!("`{name}` is not the name of a server")));
         }
         UpstreamTls {
-            ca: raw.ca.as_ref().map(|path| self.path(path)),
+            ca: raw.ca.as_ref().map(|path| self.path(&at.key("ca"), path)),
             identity,
             server_name: raw.server_name.clone(),
             verify: raw.verify.unwrap_or(true),

@@ -85,7 +85,7 @@ impl Check<'_> {
 
     fn url(&mut self, at: &At<'_>, text: &str) -> Option<EndpointUrl> {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Some(EndpointUrl::Unix(self.path(path)));
+            return Some(EndpointUrl::Unix(self.path(at, path)));
         }
         match parse_url(text) {
             Ok(url) => Some(url),

@@ -42,6 +42,8 @@ pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
 pub struct Config {
     /// Version of the format; 1 is the only one.
     pub version: u32,
+    /// Key `config`.
+    pub follow: Follow,
     /// Data-plane threads; `None` is `auto`, one per core.
     pub workers: Option<usize>,
     /// Where compiled plugins are kept; `None` leaves the choice to the caller.
@@ -72,6 +74,21 @@ pub struct Config {
     /// In the order of the file, with distinct names.
     pub routes: Vec<Route>,
     pub telemetry: Telemetry,
+}
+
+/// How the gateway follows its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follow {
+    /// Whether a change takes effect by itself; `None` leaves the choice to the kind of source.
+    pub watch: Option<bool>,
+    /// Configurations that are kept to go back to; 10.
+    pub history: usize,
+}
+
+impl Default for Follow {
+    fn default() -> Self {
+        Self { watch: None, history: 10 }
+    }
 }
 
 /// Figures of the plugin engine that are fixed at start; none is zero.

@@ -63,8 +63,8 @@ pub struct Table {
 pub enum Store {
     /// In the memory of this process, `bytes` at most.
     Memory { bytes: ByteSize },
-    /// On a Redis server; `url` may hold a password, and one operation takes `timeout` at most, 50 ms.
-    Redis { url: String, timeout: Duration },
+    /// On a Redis server; `url` may hold a password where there is no `password`, and one operation takes `timeout` at most, 50 ms.
+    Redis { url: String, password: Option<SecretRef>, timeout: Duration },
 }
 
 impl Store {

@@ -10,6 +10,7 @@ use super::{Items, RawListenerTls};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Listener")]
 pub(in crate::config) struct RawListener {
+    /// Its name, in metrics, logs and `match.listeners`.
     #[schemars(required)]
     pub(in crate::config) name: Option<String>,
     /// Address and port (`0.0.0.0:8080`, `[::]:8080`), or `unix:PATH`. Port 0 lets the system choose.
@@ -24,6 +25,7 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) trusted_proxies: Option<Items<String>>,
     /// Load balancers that tell their client by the PROXY protocol. Default: none do.
     pub(in crate::config) proxy_protocol: Option<RawProxyProtocol>,
+    /// What its clients may take.
     pub(in crate::config) limits: Option<RawListenerLimits>,
 }
 

@@ -15,6 +15,7 @@ mod health;
 mod discovery;
 mod traffic;
 mod tls;
+mod include;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub(super) use self::balancing::RawAffinity;
 pub(super) use self::control::{RawAdmin, RawAdminToken, RawDrain, RawProbes, RawUpgrade};
 pub(super) use self::discovery::RawDiscovery;
 pub(super) use self::health::{RawHealthCheck, RawOutlierEjection};
+pub(super) use self::include::{RawAllow, RawFollow, RawInclude};
 pub(super) use self::listeners::{RawListener, RawListenerLimits, RawProxyProtocol};
 pub(super) use self::overload::RawOverload;
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
@@ -49,6 +51,10 @@ pub(super) struct RawConfig {
     /// The version of this format: 1.
     #[schemars(required, extend("const" = 1))]
     pub(super) version: Option<Whole>,
+    /// Files of others that add to this one, within bounds.
+    pub(super) include: Option<Items<RawInclude>>,
+    /// How the gateway follows its configuration.
+    pub(super) config: Option<RawFollow>,
     /// Data-plane threads; `auto` is one per core. Default: auto.
     pub(super) workers: Option<AutoOrWhole>,
     /// The folder for compiled plugins. A relative one is resolved against the folder of this file.
@@ -118,6 +124,7 @@ pub(super) struct RawRuntime {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Telemetry")]
 pub(super) struct RawTelemetry {
+    /// A line for each request.
     pub(super) access_log: Option<RawAccessLog>,
 }
 
@@ -125,7 +132,7 @@ pub(super) struct RawTelemetry {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AccessLog")]
 pub(super) struct RawAccessLog {
-    /// Default: off.
+    /// Where lines go. Default: off.
     #[schemars(extend("enum" = ["off"]))]
     pub(super) output: Option<String>,
 }

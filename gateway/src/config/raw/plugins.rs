@@ -23,7 +23,9 @@ pub(in crate::config) struct RawPlugin {
     /// `shared`: an instance serves many requests, one after the other. `fresh`: each request has its own. Default: shared.
     #[schemars(extend("enum" = ["shared", "fresh"]))]
     pub(in crate::config) isolation: Option<String>,
+    /// When an instance has done enough, and another one takes its place.
     pub(in crate::config) recycle: Option<RawRecycle>,
+    /// What one instance or one call may take.
     pub(in crate::config) limits: Option<RawPluginLimits>,
     /// What of this configuration the plugin may use. Default: nothing.
     pub(in crate::config) grants: Option<RawGrants>,
@@ -120,6 +122,7 @@ pub(in crate::config) struct RawCanary {
     pub(in crate::config) shadow: Option<bool>,
     /// What keeps one client on one version: `header:NAME`, `cookie:NAME`, `query:NAME`, `client-ip` or `path`. Default: nothing.
     pub(in crate::config) sticky: Option<String>,
+    /// When it has failed.
     pub(in crate::config) rollback_when: Option<RawRollbackWhen>,
     /// How long it must hold to take the stable version's place. Default: it waits for an order.
     pub(in crate::config) promote_after: Option<Span>,

@@ -53,6 +53,9 @@ pub(in crate::config) struct RawStore {
     pub(in crate::config) memory: Option<Size>,
     /// `redis://HOST:PORT`.
     pub(in crate::config) redis: Option<String>,
+    /// `secret://NAME`: the password of the Redis server, in the place of one in the URL. A new one takes effect when its file changes.
+    #[schemars(regex(pattern = r"^secret://|\$\{"))]
+    pub(in crate::config) password: Option<String>,
     /// For one operation of `redis`. Default: 50ms.
     pub(in crate::config) timeout: Option<Span>,
 }

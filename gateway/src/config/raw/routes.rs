@@ -38,6 +38,7 @@ pub(in crate::config) struct RawDefaults {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Route")]
 pub(in crate::config) struct RawRoute {
+    /// Its name, in metrics, logs and traces.
     #[schemars(required)]
     pub(in crate::config) name: Option<String>,
     /// What a request must be. Default: every request matches.
@@ -71,7 +72,9 @@ pub(in crate::config) struct RawRoute {
 pub(in crate::config) struct RawRespond {
     /// 200 to 599. Default: 200.
     pub(in crate::config) status: Option<Whole>,
+    /// Fields of the response.
     pub(in crate::config) headers: Option<Entries<String>>,
+    /// Its body, as text. Default: empty.
     pub(in crate::config) body: Option<String>,
 }
 

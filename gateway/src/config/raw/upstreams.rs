@@ -14,7 +14,9 @@ pub(in crate::config) struct RawUpstream {
     /// Where it listens. Either this or `discovery`.
     #[schemars(length(min = 1))]
     pub(in crate::config) endpoints: Option<Items<RawEndpoint>>,
+    /// How long a request may take there.
     pub(in crate::config) timeouts: Option<RawUpstreamTimeouts>,
+    /// How much may go there at a time.
     pub(in crate::config) limits: Option<RawUpstreamLimits>,
     /// Who chooses the endpoint of a request. Default: round-robin; maglev with `affinity`.
     #[schemars(extend("enum" = ["round-robin", "least-request", "p2c-ewma", "random", "maglev", "ring-hash"]))]
@@ -37,11 +39,11 @@ pub(in crate::config) struct RawUpstream {
     /// `auto` leaves the choice to the upstream where there is TLS. Default: http1.
     #[schemars(extend("enum" = ["http1", "http2", "auto"]))]
     pub(in crate::config) protocol: Option<String>,
-    /// Of endpoints with `https://`. Default: the system's authorities, and no certificate of the gateway's own.
+    /// TLS to endpoints with `https://`. Default: the system's authorities, and no certificate of the gateway's own.
     pub(in crate::config) tls: Option<RawUpstreamTls>,
-    /// Default: there are none.
+    /// When a request is tried again. Default: never.
     pub(in crate::config) retries: Option<RawRetries>,
-    /// Default: there is none.
+    /// A second try beside one that is slow. Default: there is none.
     pub(in crate::config) hedge: Option<RawHedge>,
 }
 

@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::problem::{self, Problem};
 use super::serve::Answering;
 use super::socket::Peer;
-use super::{Access, AdminLimits, TokenError, dashboard, events, operation, plugins, probes, status, upload};
+use super::{Access, AdminLimits, TokenError, config, dashboard, events, operation, plugins, probes, status, upload};
 use crate::control::Operator;
 
 /// What answers requests.
@@ -110,6 +110,11 @@ fn routes() -> Router<Shared> {
         .route("/api/plugins/{name}/promote", post(plugins::promote))
         .route("/api/plugins/{name}/rollback", post(plugins::rollback))
         .route("/api/plugins/{name}/reset", post(plugins::reset))
+        .route("/api/config", get(config::get).put(config::put))
+        .route("/api/config/validate", post(config::validate))
+        .route("/api/config/history", get(config::history))
+        .route("/api/config/rollback", post(config::rollback))
+        .route("/api/explain", post(config::explain))
         .route("/api/reload", post(status::reload))
         .route("/api/drain", post(status::drain))
         .route("/api/upgrade", post(status::upgrade))

@@ -98,6 +98,9 @@ fn need(method: &Method, path: &str) -> Need {
         let is_open = matches!(path, "/livez" | "/readyz") || dashboard::has(path);
         return if is_open { Need::Nothing } else { Need::Reading };
     }
+    if *method == Method::POST && path == "/api/explain" {
+        return Need::Reading;
+    }
     let operates = *method == Method::POST
         && (matches!(path, "/api/reload" | "/api/drain" | "/api/upgrade")
             || ["/promote", "/rollback", "/reset"].iter().any(|end| path.ends_with(end)));
@@ -193,6 +196,9 @@ mod tests {
             ("POST /api/plugins/jwt/promote", Role::Operator),
             ("POST /api/plugins/jwt/rollback", Role::Operator),
             ("POST /api/plugins/jwt/reset", Role::Operator),
+            ("POST /api/config/rollback", Role::Operator),
+            ("PUT /api/config", Role::Deployer),
+            ("POST /api/config/validate", Role::Deployer),
             ("PUT /api/plugins/jwt", Role::Deployer),
             ("DELETE /api/plugins/jwt", Role::Deployer),
             ("PUT /api/plugins/reset", Role::Deployer),

@@ -17,6 +17,7 @@ mod probes;
 mod status;
 mod plugins;
 mod upload;
+mod config;
 mod wish;
 mod operation;
 mod events;
@@ -43,6 +44,8 @@ pub struct AdminLimits {
     pub upload_bytes: usize,
     /// Largest JSON body.
     pub json_bytes: usize,
+    /// Largest configuration that may be sent.
+    pub config_bytes: usize,
     /// Largest request line and fields together.
     pub head_bytes: usize,
     /// Open at once; more are closed when they arrive.
@@ -67,6 +70,7 @@ impl AdminLimits {
         Self {
             upload_bytes,
             json_bytes: 64 << 10,
+            config_bytes: crate::config::TEXT_BYTES_MAX,
             head_bytes: 16 << 10,
             connections: 64,
             requests: 32,

@@ -136,6 +136,8 @@ fn kind(error: &OperationError) -> &'static str {
         OperationError::Refused(_) => "refused",
         OperationError::Conflict(_) => "conflict",
         OperationError::Forbidden(_) => "forbidden",
+        OperationError::Stale(_) => "stale",
+        OperationError::Faults { .. } => "faults",
         OperationError::Draining => "draining",
         OperationError::Failed(_) => "failed",
     }

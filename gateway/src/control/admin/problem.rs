@@ -14,12 +14,14 @@ use crate::control::OperationError;
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
+    /// Each fault of a configuration, as `validate --format json` has them.
+    faults: Option<serde_json::Value>,
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), fields: Vec::new() }
+        Self { status, detail: detail.into(), faults: None, fields: Vec::new() }
     }
 
     /// Something has all it may have at once.
@@ -52,21 +54,31 @@ impl From<OperationError> for Problem {
             OperationError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             OperationError::Conflict(_) => StatusCode::CONFLICT,
             OperationError::Forbidden(_) => StatusCode::FORBIDDEN,
+            OperationError::Stale(_) => StatusCode::PRECONDITION_FAILED,
+            OperationError::Faults { by_plugin: true, .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            OperationError::Faults { by_plugin: false, .. } => StatusCode::BAD_REQUEST,
             OperationError::Draining => StatusCode::SERVICE_UNAVAILABLE,
             OperationError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.to_string())
+        let problem = Self::new(status, error.to_string());
+        match error {
+            OperationError::Faults { faults, .. } => Self { faults: Some(faults), ..problem },
+            _ => problem,
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(faults) = self.faults {
+            body["faults"] = faults;
+        }
         let mut response = (self.status, body.to_string()).into_response();
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, PROBLEM_TYPE);

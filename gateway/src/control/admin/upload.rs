@@ -106,7 +106,7 @@ fn kind(fields: &HeaderMap) -> Result<Kind, Problem> {
 }
 
 /// The whole body, or why there is none.
-async fn read(
+pub(super) async fn read(
     fields: &HeaderMap,
     body: &mut Body,
     bytes_max: usize,

@@ -1,5 +1,6 @@
 //! The admin server over real sockets, in front of an operator that only writes down what it was asked for.
 
+mod config;
 mod events;
 mod limits;
 mod reading;
@@ -20,8 +21,20 @@ use tokio::sync::{Semaphore, broadcast};
 
 use super::{Access, AdminLimits, AdminServer, AdminToken};
 use crate::config::model::{ListenAddress, Role};
-use crate::control::{Answer, Event, OperationError, Operator, PluginStatus, Status, Swap, SwapReport, UpgradeReport};
+use crate::control::{
+    Answer, Asked, ConfigReport, Event, OperationError, Operator, PluginStatus, Status, Swap, SwapReport, UpgradeReport,
+};
 use crate::sockets::Claimed;
+
+fn config_report() -> ConfigReport {
+    ConfigReport {
+        sha256: "ab".repeat(32),
+        generation: 7,
+        source: "gateway.yaml".to_owned(),
+        replaceable: true,
+        documents: Vec::new(),
+    }
+}
 
 /// An operator who does nothing.
 pub(super) struct Recorder {
@@ -85,6 +98,7 @@ impl Operator for Recorder {
             ready: self.is_ready(),
             uptime: Duration::from_millis(1500),
             workers: 2,
+            config: crate::control::ConfigStatus::default(),
             config_source: "gateway.yaml".to_owned(),
             last_reload_error: None,
             plugins: self.plugins(),
@@ -151,6 +165,34 @@ impl Operator for Recorder {
     fn upgrade(&self, actor: String) -> Answer<'_, UpgradeReport> {
         self.write(format!("upgrade by {actor}"));
         Box::pin(self.outcome(UpgradeReport { pid: 43, program: "witgate".to_owned(), took_ms: 1.5 }))
+    }
+
+    fn config(&self) -> Answer<'_, ConfigReport> {
+        Box::pin(self.outcome(config_report()))
+    }
+
+    fn check_config(&self, text: String) -> Answer<'_, Value> {
+        self.write(format!("check {text}"));
+        Box::pin(self.outcome(serde_json::json!({ "routes": 1 })))
+    }
+
+    fn replace_config(&self, text: String, tag: String, actor: String) -> Answer<'_, ConfigReport> {
+        self.write(format!("replace {text} of {tag} by {actor}"));
+        Box::pin(self.outcome(config_report()))
+    }
+
+    fn config_history(&self) -> Value {
+        serde_json::json!([{ "number": 1 }])
+    }
+
+    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, Value> {
+        self.write(format!("roll back config to {number:?} by {actor}"));
+        Box::pin(self.outcome(serde_json::json!({ "number": 1 })))
+    }
+
+    fn explain(&self, asked: Asked) -> Answer<'_, Value> {
+        self.write(format!("explain {} {} {:?}", asked.method, asked.url, asked.headers));
+        Box::pin(self.outcome(serde_json::json!({ "route": null })))
     }
 
     fn drain(&self, actor: String) {
