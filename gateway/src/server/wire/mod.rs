@@ -76,12 +76,12 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// A client's bytes, watched, in the form that hyper takes.
-pub(super) struct Wire(TokioIo<Tap>);
+/// A client's bytes, watched, in the form that hyper takes. Boxed: a connection's future holds it more than once, and mostly waits.
+pub(super) struct Wire(TokioIo<Box<Tap>>);
 
 impl Wire {
     pub(super) fn new(stream: Stream, limits: &ListenerLimits, pulse: Rc<Pulse>) -> Self {
-        Self(TokioIo::new(Tap::new(stream, limits, pulse)))
+        Self(TokioIo::new(Box::new(Tap::new(stream, limits, pulse))))
     }
 
     /// Reads until the bytes are, or cannot become, the preface of HTTP/2 (RFC 9113 §3.4).

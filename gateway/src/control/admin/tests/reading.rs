@@ -20,7 +20,7 @@ async fn each_view_is_json() {
 async fn what_is_not_there_is_a_problem_that_says_so() {
     let admin = Admin::of(Arc::default()).await;
     assert!(admin.get("/api/plugins/jvt").await.problem(404).contains("`jvt`"));
-    for path in ["/", "/api", "/api/configs", "/api/plugins/", "/api/plugins/a/b/c"] {
+    for path in ["/index.html", "/api", "/api/configs", "/api/plugins/", "/api/plugins/a/b/c"] {
         admin.get(path).await.problem(404);
     }
     admin.get("/api/plugins/%ff").await.problem(400);
