@@ -45,7 +45,7 @@ impl Listeners {
         workers: usize,
         inheritance: &mut Inheritance,
     ) -> Result<Fresh, BindError> {
-        let is_open =
+        let is_fresh =
             |listener: &&Arc<Listener>| self.0.get(&listener.name).is_none_or(|open| open.address != listener.address);
         let bind = |listener: &Arc<Listener>| {
             let (listener, address) = (listener.clone(), &listener.address);
@@ -58,7 +58,7 @@ impl Listeners {
             let bound = Bound::new(address, terms, claimed).map_err(fail)?;
             Ok((listener, bound))
         };
-        wanted.iter().filter(is_open).map(bind).collect()
+        wanted.iter().filter(is_fresh).map(bind).collect()
     }
 
     fn at(&self, address: &ListenAddress) -> Option<&Open> {

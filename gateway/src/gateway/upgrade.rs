@@ -109,6 +109,10 @@ impl Gateway {
             }
             () = shared.giving_up.notified() => return Err(UpgradeError::Draining),
         }
+        if shared.is_draining() {
+            // Whoever wants an end wants no other process to go on.
+            return Err(UpgradeError::Draining);
+        }
         successor.let_go();
         running.listeners.leave_files();
         servers.leave_files();
