@@ -68,3 +68,68 @@ impl Patience {
         left.is_zero()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(250);
+
+    fn limits(body_bytes_per_second_min: u64) -> ListenerLimits {
+        ListenerLimits {
+            connections: 1,
+            connections_per_client: 1,
+            head_bytes: 1,
+            handshake_timeout: LOOK,
+            header_count: 1,
+            target_bytes: 1,
+            header_timeout: LOOK,
+            idle_timeout: LOOK,
+            body_bytes: 1,
+            body_bytes_per_second_min,
+            send_timeout: 4 * LOOK,
+            requests_per_connection: 1,
+            streams: 1,
+            http2_abuse: (1, LOOK),
+        }
+    }
+
+    /// After how many looks it is over, if the client takes so much between two of them.
+    fn looks(patience: &Patience, limits: &ListenerLimits, bytes: usize) -> Option<usize> {
+        (1..100).find(|_| {
+            patience.took(bytes);
+            patience.is_over(limits, LOOK)
+        })
+    }
+
+    #[test]
+    fn it_ends_with_a_client_that_takes_nothing_of_what_is_there() {
+        let limits = limits(1_000);
+        let patience = Patience::new(&limits);
+        assert_eq!(looks(&patience, &limits, 0), None, "nothing is there");
+        patience.gave();
+        assert_eq!(looks(&patience, &limits, 0), Some(4));
+        patience.placed();
+        assert_eq!(looks(&patience, &limits, 0), None);
+        patience.is_blocked(true);
+        assert_eq!(looks(&patience, &limits, 0), Some(4));
+    }
+
+    #[test]
+    fn it_lasts_with_a_client_that_takes_enough() {
+        let limits = limits(1_000);
+        let patience = Patience::new(&limits);
+        patience.gave();
+        assert_eq!(looks(&patience, &limits, 250), None);
+        assert_eq!(looks(&patience, &limits, 125), Some(6), "half of what it should");
+    }
+
+    #[test]
+    fn without_a_rate_anything_is_enough() {
+        let limits = limits(0);
+        let patience = Patience::new(&limits);
+        patience.gave();
+        assert_eq!(looks(&patience, &limits, 1), None);
+        assert_eq!(looks(&patience, &limits, 0), Some(3));
+    }
+}
