@@ -10,10 +10,12 @@ mod signals;
 mod systemd;
 mod local_token;
 mod state_dir;
+mod exporter;
 
 #[cfg(feature = "acme")]
 pub use acme::{CertificateOrder, OrderError};
 pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
+pub use exporter::Exporter;
 pub use judge::{Evidence, Judgement, Rules, judge};
 pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{

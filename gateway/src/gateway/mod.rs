@@ -47,13 +47,13 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::config::model::{self as config, Config};
 use crate::config::{Document, Faults, Loaded};
-use crate::control::{AdminError, Event, Overrides, StateDir, StateDirError};
+use crate::control::{AdminError, Event, Exporter, Overrides, StateDir, StateDirError};
 use crate::outbound::Trust;
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
-use crate::server::{self, Overload, WorkerHandle};
+use crate::server::{self, Overload, Permits, WorkerHandle};
 use crate::snapshot::{self, BuildError, Choices, Snapshot};
 use crate::sockets::Inheritance;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Telemetry};
 use listeners::Listeners;
 use pid_file::PidFile;
 use trials::Trials;
@@ -96,6 +96,9 @@ struct Shared {
     pid_file: OnceLock<PidFile>,
     metrics: Metrics,
     overload: Arc<Overload>,
+    /// What the workers tell of requests with.
+    telemetry: Arc<Telemetry>,
+    exporter: tokio::sync::Mutex<Exporter>,
     servers: tokio::sync::Mutex<admin::Servers>,
 }
 
@@ -128,6 +131,8 @@ struct Told {
     sources: BTreeMap<String, String>,
     last_reload_error: Option<String>,
     drain: config::Drain,
+    /// By listener: what counts its connections.
+    permits: BTreeMap<Arc<str>, Permits>,
     /// Of upstreams whose source last gave no good answer.
     discovery_errors: BTreeMap<String, String>,
 }
@@ -180,9 +185,11 @@ impl Gateway {
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let fresh = Listeners::default().bind(&snapshot.listeners, workers_wanted, inheritance)?;
         let current = Arc::new(ArcSwap::from(snapshot.clone()));
+        let (telemetry, batches) = Telemetry::start().map_err(GatewayError::Worker)?;
+        let telemetry = Arc::new(telemetry);
         let overload = overload::shared(workers_wanted, &loaded.config.overload);
         let workers = (0..workers_wanted)
-            .map(|number| server::spawn(number, current.clone(), runtime.clone(), overload.clone()))
+            .map(|number| server::spawn(number, current.clone(), runtime.clone(), overload.clone(), telemetry.clone()))
             .collect::<Result<_, _>>()
             .map_err(GatewayError::Worker)?;
         let mut running = Running {
@@ -194,6 +201,7 @@ impl Gateway {
             upstreams: upstreams::Tasks::default(),
         };
         running.trials.follow(&snapshot, &running.config, &running.overrides, &runtime);
+        let exporter = Exporter::start(telemetry.spans.clone(), batches, runtime.trust().clone());
         let shared = Shared {
             runtime,
             current,
@@ -213,6 +221,8 @@ impl Gateway {
             pid_file: OnceLock::new(),
             metrics: Metrics::new(),
             overload,
+            telemetry,
+            exporter: tokio::sync::Mutex::new(exporter),
             servers: tokio::sync::Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             running: tokio::sync::Mutex::new(running),
@@ -268,6 +278,12 @@ impl Gateway {
         let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?;
         let runtime = plugin_runtime(&loaded.config.runtime, state_dir.path(), program)?;
         build(loaded, &Choices::new(), None, &runtime).await.map(drop)
+    }
+
+    /// Opens log files anew by their names, after what was there was moved away.
+    pub fn reopen_logs(&self) {
+        self.0.telemetry.access_log.reopen();
+        tracing::info!("logs reopened");
     }
 
     /// Reads the configuration again, builds all of the new, swaps one pointer, retires the old. Returns the new

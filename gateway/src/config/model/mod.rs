@@ -36,6 +36,7 @@ pub use self::scalar::{ByteSize, Rate};
 pub use self::tls::{Acme, CertificateFiles, ClientCertificates, KeySource, ListenerTls, TlsVersion};
 pub use self::traffic::{Hedge, Retries, RetryWhen, UpstreamLimits, UpstreamProtocol, UpstreamTls};
 pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
+use crate::telemetry::TelemetryRules;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +72,7 @@ pub struct Config {
     pub defaults: Defaults,
     /// In the order of the file, with distinct names.
     pub routes: Vec<Route>,
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryRules,
 }
 
 /// Figures of the plugin engine that are fixed at start; none is zero.
@@ -106,12 +107,3 @@ impl Default for Runtime {
         }
     }
 }
-
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Telemetry {
-    pub access_log: AccessLog,
-}
-
-/// Only `output: off` exists so far.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccessLog;
