@@ -46,40 +46,48 @@ impl Exporter {
 
 impl Work {
     async fn run(mut self, mut ended: oneshot::Receiver<()>) {
-        let mut is_last = false;
-        while !is_last {
-            let first = tokio::select! {
-                biased;
-                batch = self.batches.recv() => batch,
-                _ = &mut ended => {
-                    is_last = true;
-                    self.batches.try_recv().ok()
-                }
-            };
-            let Some(mut batch) = first else { return };
-            let patience = Instant::now() + if is_last { Duration::ZERO } else { GATHER_MAX };
-            let mut next = None;
+        let mut is_ending = false;
+        loop {
+            let Some(mut batch) = self.next(None, &mut is_ending, &mut ended).await else { return };
+            let patience = Instant::now() + GATHER_MAX;
+            let mut other = None;
             while batch.spans.len() < EXPORT_SPANS_MAX {
-                let more = tokio::select! {
-                    more = timeout_at(patience, self.batches.recv()) => more.ok().flatten(),
-                    // Nothing more will come; what is there goes at once.
-                    _ = &mut ended, if !is_last => None,
-                };
-                match more {
+                match self.next(Some(patience), &mut is_ending, &mut ended).await {
                     Some(more) if Arc::ptr_eq(&more.rules, &batch.rules) => batch.spans.extend(more.spans),
-                    Some(other) => {
-                        next = Some(other);
+                    more => {
+                        other = more;
                         break;
                     }
-                    None => break,
                 }
             }
             self.export(batch).await;
-            if let Some(other) = next {
+            if let Some(other) = other {
                 self.export(other).await;
             }
-            is_last &= self.batches.is_empty();
         }
+    }
+
+    /// The next batch, if one comes in time. Once the end has come nothing is waited for.
+    async fn next(
+        &mut self,
+        patience: Option<Instant>,
+        is_ending: &mut bool,
+        ended: &mut oneshot::Receiver<()>,
+    ) -> Option<SpanBatch> {
+        if !*is_ending {
+            let batch = async {
+                match patience {
+                    Some(patience) => timeout_at(patience, self.batches.recv()).await.ok().flatten(),
+                    None => self.batches.recv().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                batch = batch => return batch,
+                _ = ended => *is_ending = true,
+            }
+        }
+        self.batches.try_recv().ok()
     }
 
     async fn export(&mut self, batch: SpanBatch) {

@@ -203,7 +203,7 @@ impl Account {
             route: &answer.route,
             generation: self.generation,
             upstream: answer.upstream.as_ref().map(|(name, _)| &**name),
-            endpoint: answer.upstream.as_ref().map(|(_, endpoint)| (endpoint.host.as_str(), endpoint.port)),
+            endpoint: answer.upstream.as_ref().map(|(_, endpoint)| address(endpoint)),
             attempts: answer.trail.tries().count,
             filters,
             flags,
@@ -232,16 +232,25 @@ impl Account {
 
 impl Attempted {
     fn span(&self) -> TrySpan<'_> {
+        let (host, port) = address(&self.endpoint);
         TrySpan {
             span: self.attempt.span,
             began: self.attempt.began,
             ended: self.ended,
             upstream: &self.upstream,
             is_tls: self.is_tls,
-            host: &self.endpoint.host,
-            port: self.endpoint.port,
+            host,
+            port,
             outcome: self.attempt.outcome,
         }
+    }
+}
+
+/// Host and port, or the path of a socket file.
+fn address(endpoint: &Endpoint) -> (&str, Option<u16>) {
+    match endpoint {
+        Endpoint::Tcp { host, port } => (host, Some(*port)),
+        Endpoint::Unix(path) => (path.to_str().unwrap_or_default(), None),
     }
 }
 

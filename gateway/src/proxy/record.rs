@@ -250,7 +250,7 @@ fn broken(error: &BodyError) -> Flag {
     match error.fault() {
         BodyFault::Slow => Flag::UpstreamTimeout,
         BodyFault::BrokenOff => Flag::PluginError,
-        BodyFault::Gone | BodyFault::TooLarge => Flag::UpstreamReset,
+        BodyFault::Gone | BodyFault::TooLarge | BodyFault::Malformed => Flag::UpstreamReset,
     }
 }
 

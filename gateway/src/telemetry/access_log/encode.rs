@@ -115,10 +115,14 @@ impl<'l> Encoder<'l> {
             Plain::Generation => self.number(entry.generation),
             Plain::Upstream => self.name(entry.upstream),
             Plain::Endpoint => match entry.endpoint {
-                Some((host, port)) => self.quoted(|encoder| {
+                Some((host, Some(port))) => self.quoted(|encoder| {
                     encoder.value(host.as_bytes());
                     encoder.line.push(b':');
                     encoder.digits(port.into());
+                }),
+                Some((path, None)) => self.quoted(|encoder| {
+                    encoder.value(b"unix:");
+                    encoder.value(path.as_bytes());
                 }),
                 None => self.none(),
             },
@@ -292,7 +296,7 @@ mod tests {
             route: "users",
             generation: 3,
             upstream: Some("origin"),
-            endpoint: Some(("10.0.0.5", 8080)),
+            endpoint: Some(("10.0.0.5", Some(8080))),
             attempts: 1,
             filters: &[],
             flags: "",

@@ -34,7 +34,8 @@ pub struct Entry<'e> {
     pub route: &'e str,
     pub generation: u64,
     pub upstream: Option<&'e str>,
-    pub endpoint: Option<(&'e str, u16)>,
+    /// A host with its port, or the path of a socket file.
+    pub endpoint: Option<(&'e str, Option<u16>)>,
     /// Tries at upstreams.
     pub attempts: u32,
     /// In the order of their calls.

@@ -6,22 +6,22 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The id of a trace; never zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TraceId([u8; 16]);
+pub(super) struct TraceId([u8; 16]);
 
 /// The id of a span; never zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SpanId([u8; 8]);
+pub(super) struct SpanId([u8; 8]);
 
 /// What `traceparent` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceParent {
-    pub trace: TraceId,
-    pub span: SpanId,
-    pub is_sampled: bool,
+pub(super) struct TraceParent {
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    pub(super) is_sampled: bool,
 }
 
 impl TraceId {
-    pub fn random() -> Self {
+    pub(super) fn random() -> Self {
         Self((fastrand::u128(..) | 1).to_be_bytes())
     }
 
@@ -30,7 +30,7 @@ impl TraceId {
     }
 
     /// Its hex digits.
-    pub fn digits(self) -> [u8; 32] {
+    pub(super) fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
         write_hex(&self.0, &mut digits);
         digits
@@ -46,7 +46,7 @@ impl TraceId {
 }
 
 impl SpanId {
-    pub fn random() -> Self {
+    pub(super) fn random() -> Self {
         Self((fastrand::u64(..) | 1).to_be_bytes())
     }
 
@@ -57,7 +57,7 @@ impl SpanId {
 
 impl TraceParent {
     /// What the fields of a request say, if they say it as the standard wants it (§3.2): version 00, or a later one that begins as it does.
-    pub fn read(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => Self::parse(value.as_bytes()),
@@ -81,7 +81,7 @@ impl TraceParent {
     }
 
     /// As the field's value, in version 00.
-    pub fn value(&self) -> HeaderValue {
+    pub(super) fn value(&self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&self.trace.0, &mut text[3..35]);
         write_hex(&self.span.0, &mut text[36..52]);
@@ -94,7 +94,7 @@ impl TraceParent {
 
 /// Takes out what must not be passed on: `tracestate` where there is no valid `traceparent` (§3.3), or where it is none
 /// itself, and a `baggage` beyond the size that the standard speaks of (Baggage §3.3.2).
-pub fn clean(headers: &mut HeaderMap, has_parent: bool) {
+pub(super) fn clean(headers: &mut HeaderMap, has_parent: bool) {
     if headers.contains_key(TRACESTATE) && !(has_parent && is_tracestate(headers)) {
         headers.remove(TRACESTATE);
     }

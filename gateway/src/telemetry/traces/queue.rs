@@ -71,9 +71,4 @@ impl SpanQueue {
     pub fn count(&self, outcome: SpanOutcome) -> u64 {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)
     }
-
-    /// Spans that are on their way.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
 }

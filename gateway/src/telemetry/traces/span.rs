@@ -34,8 +34,9 @@ pub struct TrySpan<'e> {
     pub ended: Instant,
     pub upstream: &'e str,
     pub is_tls: bool,
+    /// A name or an address, or, without a port, the path of a socket file.
     pub host: &'e str,
-    pub port: u16,
+    pub port: Option<u16>,
     /// The status of its response, or a short word for why there was none.
     pub outcome: Result<u16, &'static str>,
 }
@@ -121,7 +122,8 @@ impl RequestSpans<'_> {
     fn client(&self, scope: &InstrumentationScope, redact: &Redact, number: usize, attempt: &TrySpan<'_>) -> SpanData {
         let entry = self.entry;
         let scheme = if attempt.is_tls { "https" } else { "http" };
-        let mut url = format!("{scheme}://{}:{}{}", attempt.host, attempt.port, entry.path);
+        let authority = attempt.port.map_or_else(|| "localhost".to_owned(), |port| format!("{}:{port}", attempt.host));
+        let mut url = format!("{scheme}://{authority}{}", entry.path);
         if let Some(query) = entry.query {
             url.push('?');
             url.push_str(&redact.query(query));
@@ -131,9 +133,9 @@ impl RequestSpans<'_> {
         attributes.extend([
             KeyValue::new("url.full", url),
             KeyValue::new("server.address", attempt.host.to_owned()),
-            KeyValue::new("server.port", i64::from(attempt.port)),
             KeyValue::new("witgate.upstream", attempt.upstream.to_owned()),
         ]);
+        attributes.extend(attempt.port.map(|port| KeyValue::new("server.port", i64::from(port))));
         if number > 0 {
             attributes.push(KeyValue::new("http.request.resend_count", whole(number as u64)));
         }
