@@ -188,4 +188,4 @@ fn root() -> PathBuf {
 
 /// Examples with tests of their own: the components of one are made by other builders than cargo (`languages`), the certificates of the other by
 /// commands in its README (`tls_example`).
-const APART: [&str; 2] = ["03-other-languages", "05-tls"];
+const APART: [&str; 3] = ["03-other-languages", "05-tls", "observability"];

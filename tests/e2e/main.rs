@@ -3,6 +3,7 @@
 //! One file a noun, one sentence a test: upstream, gateway, client, assert. How they start things and wait stands in `tests/harness`.
 //! What a single room promises is tested in that room.
 
+mod access_log;
 mod author;
 mod balancing;
 mod admin;
@@ -42,6 +43,7 @@ mod mirrors;
 mod outbound;
 mod native;
 mod overload;
+mod observability;
 mod plugins;
 mod protocols_over_tls;
 mod proxy_protocol;
@@ -51,6 +53,7 @@ mod refused;
 mod rehearsals;
 mod releases;
 mod reload;
+mod request_metrics;
 mod retries;
 mod routing;
 mod schemas;
@@ -64,6 +67,7 @@ mod systemd;
 mod timeouts;
 #[cfg(feature = "acme")]
 mod tls_acme;
+mod tracing;
 mod tls_certificates;
 mod tls_clients;
 mod tls_example;

@@ -27,6 +27,7 @@ pub struct Binary {
     scratch: &'static str,
     level: &'static str,
     trusted: Option<&'static str>,
+    closes_stdout: bool,
 }
 
 /// What a command left behind.
@@ -51,7 +52,7 @@ pub struct Gateway {
 impl Binary {
     /// `program` is the binary; `scratch` a folder that all tests share, so that each plugin is compiled once a run and not once a test.
     pub const fn new(program: &'static str, scratch: &'static str) -> Binary {
-        Binary { program, scratch, level: "info", trusted: None }
+        Binary { program, scratch, level: "info", trusted: None, closes_stdout: false }
     }
 
     /// Where it may keep what outlives a test.
@@ -69,6 +70,11 @@ impl Binary {
         let path = authority.to_str().expect("temporary folders have plain names").to_owned();
         // Some bytes a test, so that a binary stays as easy to pass on as it is.
         Binary { trusted: Some(path.leak()), ..self }
+    }
+
+    /// The same program, with a standard output that is a pipe nobody reads from.
+    pub const fn with_closed_stdout(self) -> Binary {
+        Binary { closes_stdout: true, ..self }
     }
 
     /// Start a gateway and wait until it serves.
@@ -151,7 +157,8 @@ impl Binary {
 
     /// Starts a command that serves, and waits until it does, or has ended.
     pub(crate) async fn follow(&self, mut command: Command, folder: TempDir) -> Result<Gateway, Output> {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let stdout = if self.closes_stdout { Stdio::piped() } else { Stdio::null() };
+        command.stdin(Stdio::null()).stdout(stdout);
         self.watch(command, folder).await
     }
 
@@ -179,6 +186,8 @@ impl Binary {
     async fn watch(&self, mut command: Command, folder: TempDir) -> Result<Gateway, Output> {
         command.args(["--format", "json"]).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the program starts");
+        // If it is a pipe, this end is closed.
+        drop(process.stdout.take());
         let mut log = Log::follow(process.stderr.take().expect("stderr is piped"));
         let serves = log.find_from(0, "that it serves", |line| line.message() == "ready").await.is_some();
         let mut gateway = Gateway { process, heir: None, log, folder, binary: *self };

@@ -54,6 +54,7 @@ async fn serve(source: gateway::Source, mut inheritance: Inheritance) -> Result<
                 let gateway = gateway.clone();
                 tokio::spawn(async move { drop(gateway.upgrade().await) });
             }
+            Signal::Reopen => gateway.reopen_logs(),
             Signal::Drain => return Ok(end(&gateway, Ending::Ordered, &mut signals).await),
         }
     }

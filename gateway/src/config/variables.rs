@@ -47,7 +47,7 @@ pub(super) fn resolve(root: &mut Value, env: &dyn Fn(&str) -> Option<String>) ->
 enum Area {
     /// Keys that the gateway itself reads.
     Ordinary,
-    /// The `config` of a filter: any JSON, with templates.
+    /// The `config` of a filter: any JSON, with templates. So is the format of the access log.
     Config,
 }
 
@@ -97,7 +97,9 @@ impl Walk<'_> {
         for (key, value) in map.iter_mut() {
             let key = key.as_str().unwrap_or_default();
             // Filters are the only items of a list that have a `config`.
-            let area = if key == "config" && at.is_item() { Area::Config } else { area };
+            let is_config = key == "config" && at.is_item();
+            let is_format = key == "format" && at.to_string() == "telemetry.access_log";
+            let area = if is_config || is_format { Area::Config } else { area };
             self.value(value, &at.key(key), area);
         }
     }

@@ -11,10 +11,12 @@ mod systemd;
 mod local_token;
 mod state_dir;
 mod source;
+mod exporter;
 
 #[cfg(feature = "acme")]
 pub use acme::{CertificateOrder, OrderError};
 pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
+pub use exporter::Exporter;
 pub use judge::{Evidence, Judgement, Rules, judge};
 pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{

@@ -13,6 +13,8 @@ pub enum Signal {
     Drain,
     /// USR2: start the program anew on the same sockets, then drain.
     Upgrade,
+    /// USR1: open log files anew, after somebody moved them away.
+    Reopen,
 }
 
 /// The signals of this process.
@@ -21,6 +23,7 @@ pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     user2: unix::Signal,
+    user1: unix::Signal,
 }
 
 impl Signals {
@@ -34,6 +37,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             user2: unix::signal(SignalKind::user_defined2())?,
+            user1: unix::signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -44,6 +48,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Drain,
             _ = self.interrupt.recv() => Signal::Drain,
             _ = self.user2.recv() => Signal::Upgrade,
+            _ = self.user1.recv() => Signal::Reopen,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::exchange::{Exchange, Reply};
+use super::trail::Phase;
 use super::{Filter, FilterError, Step, Verdict};
 
 /// The filters of one route.
@@ -27,6 +30,15 @@ impl Chain {
         self.filters.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// The name of the filter at this position.
+    pub fn name(&self, position: usize) -> &str {
+        self.filters.get(position).map_or("", |filter| filter.name())
+    }
+
     /// The names of its filters, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(|filter| filter.name())
@@ -34,10 +46,13 @@ impl Chain {
 
     /// Runs the request hooks until one answers or fails.
     pub async fn on_request(&self, exchange: &mut Exchange) -> RequestEnd {
+        let mut clock = exchange.trail.clock();
         for (position, filter) in self.filters.iter().enumerate() {
             exchange.position = position;
             let ran = position + 1;
-            match resolve(filter.on_request(exchange)).await {
+            let verdict = resolve(filter.on_request(exchange)).await;
+            note(&mut clock, Phase::Request, &**filter, exchange, &verdict);
+            match verdict {
                 Verdict::Next => {}
                 Verdict::Respond(reply) => return RequestEnd::Answered { reply, ran },
                 Verdict::Fail(error) => return RequestEnd::Failed { error, ran },
@@ -54,14 +69,25 @@ impl Chain {
         ran: usize,
         mut replace: impl FnMut(&mut Exchange, Result<Reply, FilterError>),
     ) {
+        let mut clock = exchange.trail.clock();
         for position in (0..ran).rev() {
             exchange.position = position;
-            match resolve(self.filters[position].on_response(exchange)).await {
+            let verdict = resolve(self.filters[position].on_response(exchange)).await;
+            note(&mut clock, Phase::Response, &*self.filters[position], exchange, &verdict);
+            match verdict {
                 Verdict::Next => {}
                 Verdict::Respond(reply) => replace(exchange, Ok(reply)),
                 Verdict::Fail(error) => replace(exchange, Err(error)),
             }
         }
+    }
+}
+
+/// Notes a call, where somebody asked for calls: each begins when the one before it ends.
+fn note(clock: &mut Option<Instant>, phase: Phase, filter: &dyn Filter, exchange: &mut Exchange, verdict: &Verdict) {
+    if let Some(began) = clock {
+        let version = filter.version(exchange);
+        *began = exchange.trail.note((exchange.position, phase), *began, verdict, version);
     }
 }
 

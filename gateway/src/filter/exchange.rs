@@ -10,13 +10,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::flags::Flags;
 use super::problem;
 use super::report::{BodyReport, BrokenOff};
 use super::shadow::Kept;
+use super::trail::Trail;
 use crate::message::upgrade::Upgrade;
 use crate::message::{self, Body, RequestKey};
 use crate::plugin::{GuestTime, Lane, Parked};
+use crate::telemetry::Flags;
 use crate::tls::Session;
 
 /// One request with its response.
@@ -50,6 +51,7 @@ pub struct Exchange {
     pub mirrors: Vec<Arc<Mirroring>>,
     /// Why it ended as it did.
     pub flags: Flags,
+    pub trail: Trail,
 
     /// When the response's head is due, and every body that is collected before it.
     pub deadline: Instant,
@@ -180,8 +182,9 @@ impl Reply {
 
     /// Puts the reply in the place of the response.
     pub fn install(mut self, exchange: &mut Exchange, origin: Origin) {
-        if origin == Origin::Filter {
-            problem::identify(&mut self, &exchange.request_id);
+        // Problems of the gateway's own have the request's id already.
+        if origin == Origin::Filter || origin == Origin::Gateway && exchange.trail.trace().is_some() {
+            problem::identify(&mut self, &exchange.request_id, exchange.trail.trace_id());
         }
         exchange.response = ResponseHead { status: self.status, headers: self.headers, origin };
         exchange.response_body = Body::Full(self.body);
@@ -212,6 +215,7 @@ impl Exchange {
             upgrade: None,
             mirrors: Vec::new(),
             flags: Flags::default(),
+            trail: Trail::default(),
             deadline: Instant::now(),
             lanes,
             guest_time,

@@ -6,25 +6,26 @@
 mod chain;
 mod exchange;
 mod problem;
-mod flags;
 mod report;
 pub mod native;
 mod wasm;
 mod trial;
 mod shadow;
+mod trail;
 mod values;
 mod edits;
 
+pub use crate::telemetry::{Flag, Flags};
 pub use chain::{Chain, RequestEnd};
 pub use exchange::{Connection, Exchange, Forwarding, Mirroring, Origin, Reply, ResponseHead};
-pub use flags::{Flag, Flags};
 pub use report::BrokenOff;
+pub use trail::{Attempt, Call, Mark, Phase, Trail, Tries};
 pub use wasm::{OnError, PluginFilter, Policy};
 
 use std::pin::Pin;
 
 use crate::message::CollectError;
-use crate::plugin::Failure;
+use crate::plugin::{Digest, Failure};
 
 /// One step of a chain.
 pub trait Filter: Send + Sync {
@@ -35,6 +36,12 @@ pub trait Filter: Send + Sync {
     /// requests and the last on responses.
     fn goes_first(&self) -> bool {
         false
+    }
+
+    /// Of a plugin: the version that serves this exchange. The default has none.
+    fn version(&self, exchange: &Exchange) -> Option<Digest> {
+        let _ = exchange;
+        None
     }
 
     /// Runs once a request, before the upstream is chosen, in the chain's order. The default passes the request on.

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::exchange::Reply;
 
-/// Adds the member `request_id` to a problem that lacks it. A filter would have to ask for the id on every request, to tell it on the
+/// Adds the members `request_id` and, where requests are traced, `trace_id` to a problem that lacks them. A filter would have to ask for the id on every request, to tell it on the
 /// few that it refuses.
-pub(super) fn identify(reply: &mut Reply, request_id: &HeaderValue) {
+pub(super) fn identify(reply: &mut Reply, request_id: &HeaderValue, trace_id: &str) {
     let media_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/problem+json") {
@@ -16,8 +16,10 @@ pub(super) fn identify(reply: &mut Reply, request_id: &HeaderValue) {
     }
     // What is compressed, or no document at all, is the filter's own affair.
     let Ok(mut problem) = serde_json::from_slice::<Map<String, Value>>(&reply.body) else { return };
-    if !problem.contains_key("request_id") {
-        problem.insert("request_id".to_owned(), request_id.to_str().unwrap_or_default().into());
+    let ids = [("request_id", request_id.to_str().unwrap_or_default()), ("trace_id", trace_id)];
+    let missing: Vec<_> = ids.into_iter().filter(|(key, id)| !id.is_empty() && !problem.contains_key(*key)).collect();
+    if !missing.is_empty() {
+        problem.extend(missing.into_iter().map(|(key, id)| (key.to_owned(), id.into())));
         reply.body = Value::Object(problem).to_string().into();
     }
 }
@@ -42,7 +44,7 @@ mod tests {
         ] {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
             let mut reply = Reply { status: StatusCode::FORBIDDEN, headers, body: Bytes::from_static(body.as_bytes()) };
-            identify(&mut reply, &HeaderValue::from_static("r1"));
+            identify(&mut reply, &HeaderValue::from_static("r1"), "");
             let parsed = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
             match parsed(expected.as_bytes()) {
                 Some(expected) => assert_eq!(parsed(&reply.body), Some(expected), "{media_type} {body}"),

@@ -1,11 +1,12 @@
 //! What crosses to a guest: the parts of the exchange that its attachment asked for.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
 use crate::plugin::{Attachment, View, Want, types};
+use crate::telemetry::{TRACEPARENT, TRACESTATE};
 
 /// What crosses to the guest: keys and values.
 pub(super) type Values<'e> = SmallVec<[(u16, &'e [u8]); 4]>;
@@ -49,15 +50,27 @@ pub(super) fn response_head<'v>(exchange: &'v Exchange, values: &'v Values<'_>) 
     }
 }
 
-/// The copy behind the guest's `exchange`, for components that import it only.
+/// The copy behind the guest's `exchange` and `http`, for components that import them only.
 pub(super) fn view(attachment: &Attachment, exchange: &Exchange) -> Option<Box<View>> {
-    attachment.declaration.version.imports_exchange.then(|| {
-        Box::new(View {
-            request: exchange.headers.clone(),
-            response: exchange.response.headers.clone(),
-            listener: exchange.connection.listener.clone(),
-        })
-    })
+    let version = &attachment.declaration.version;
+    let trace = match exchange.trail.trace() {
+        Some(_) if version.imports_http => trace_fields(&exchange.headers),
+        _ => Vec::new(),
+    };
+    if !version.imports_exchange {
+        return (!trace.is_empty()).then(|| Box::new(View { trace, ..View::default() }));
+    }
+    Some(Box::new(View {
+        request: exchange.headers.clone(),
+        response: exchange.response.headers.clone(),
+        trace,
+        listener: exchange.connection.listener.clone(),
+    }))
+}
+
+/// What the guest's own requests say of the trace.
+fn trace_fields(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    [TRACEPARENT, TRACESTATE].into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect()
 }
 
 fn request_values<'e>(wants: &'e [(u16, Want)], exchange: &'e Exchange, client: &'e str, values: &mut Values<'e>) {

@@ -49,6 +49,7 @@ impl Gateway {
             tracing::warn!(connections = left.connections, requests = left.requests, "`drain.deadline` is over");
         }
         shared.event("drain", [("connections", left.connections.into()), ("requests", left.requests.into())]);
+        shared.exporter.lock().await.finish().await;
         self.retire_operators().await;
         left
     }

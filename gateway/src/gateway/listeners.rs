@@ -88,6 +88,7 @@ impl Shared {
             wanted.iter().any(|listener| listener.name == *name && listener.address == open.address)
         };
         for (listener, old) in open.0.extract_if(.., |name, open| !is_wanted(name, open)) {
+            self.told().permits.remove(&listener);
             if fresh.iter().any(|(listener, _)| listener.address == old.address) {
                 old.bound.leave_file();
             }
@@ -113,6 +114,7 @@ impl Shared {
                     Err(error) => tracing::error!(listener = &*listener.name, %error, "a worker cannot listen"),
                 }
             }
+            self.told().permits.insert(listener.name.clone(), permits);
             tracing::info!(listener = &*listener.name, address = %bound.place(), "listening");
             let Listener { name, address, mode, .. } = &*listener;
             open.0.insert(name.clone(), Open { address: address.clone(), mode: *mode, bound });

@@ -53,13 +53,13 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::config::model::{self as config, Config};
 use crate::config::{Fault, Faults, Loaded, Texts};
-use crate::control::{AdminError, Event, Overrides, SourceError, StateDir, StateDirError};
+use crate::control::{AdminError, Event, Exporter, Overrides, SourceError, StateDir, StateDirError};
 use crate::outbound::Trust;
 use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
-use crate::server::{self, Overload, WorkerHandle};
+use crate::server::{self, Overload, Permits, WorkerHandle};
 use crate::snapshot::{self, Choices, Snapshot};
 use crate::sockets::Inheritance;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Telemetry};
 use listeners::Listeners;
 use pid_file::PidFile;
 pub use source::Source;
@@ -108,6 +108,9 @@ struct Shared {
     pid_file: OnceLock<PidFile>,
     metrics: Metrics,
     overload: Arc<Overload>,
+    /// What the workers tell of requests with.
+    telemetry: Arc<Telemetry>,
+    exporter: tokio::sync::Mutex<Exporter>,
     servers: tokio::sync::Mutex<admin::Servers>,
 }
 
@@ -137,6 +140,8 @@ struct Told {
     last_reload_error: Option<String>,
     drain: config::Drain,
     config: ToldConfig,
+    /// By listener: what counts its connections.
+    permits: BTreeMap<Arc<str>, Permits>,
     /// Of upstreams whose source last gave no good answer.
     discovery_errors: BTreeMap<String, String>,
 }
@@ -194,9 +199,11 @@ impl Gateway {
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let fresh = Listeners::default().bind(&snapshot.listeners, workers_wanted, inheritance)?;
         let current = Arc::new(ArcSwap::from(snapshot.clone()));
+        let (telemetry, batches) = Telemetry::start().map_err(GatewayError::Worker)?;
+        let telemetry = Arc::new(telemetry);
         let overload = overload::shared(workers_wanted, &loaded.config.overload);
         let workers = (0..workers_wanted)
-            .map(|number| server::spawn(number, current.clone(), runtime.clone(), overload.clone()))
+            .map(|number| server::spawn(number, current.clone(), runtime.clone(), overload.clone(), telemetry.clone()))
             .collect::<Result<_, _>>()
             .map_err(GatewayError::Worker)?;
         let mut running = Running {
@@ -210,6 +217,7 @@ impl Gateway {
             upstreams: upstreams::Tasks::default(),
         };
         running.trials.follow(&snapshot, &running.config, &running.overrides, &runtime);
+        let exporter = Exporter::start(telemetry.spans.clone(), batches, runtime.trust().clone());
         let shared = Shared {
             runtime,
             current,
@@ -231,6 +239,8 @@ impl Gateway {
             pid_file: OnceLock::new(),
             metrics: Metrics::new(),
             overload,
+            telemetry,
+            exporter: tokio::sync::Mutex::new(exporter),
             servers: tokio::sync::Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             running: tokio::sync::Mutex::new(running),
@@ -294,6 +304,12 @@ impl Gateway {
         let runtime = plugin_runtime(&loaded.config.runtime, folder, program)?;
         let snapshot = build(loaded, &Choices::new(), None, &runtime).await?;
         Ok(snapshot::expiring(&loaded.config, &snapshot))
+    }
+
+    /// Opens log files anew by their names, after what was there was moved away.
+    pub fn reopen_logs(&self) {
+        self.0.telemetry.access_log.reopen();
+        tracing::info!("logs reopened");
     }
 
     /// Reads the configuration again, builds all of the new, swaps one pointer, retires the old. Returns the new

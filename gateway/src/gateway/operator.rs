@@ -15,9 +15,10 @@ use crate::filter::native::{Circuit, CircuitState, Counted};
 use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
 use crate::plugin::{Hook, Version};
 use crate::resource::KeySet;
-use crate::snapshot::{Plugin, Target};
+use crate::snapshot::{Plugin, Snapshot, Target};
 use crate::telemetry::{
-    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, Samples, UpstreamSample, VersionSample,
+    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, Samples, SpanOutcome, UpstreamSample,
+    VersionSample,
 };
 use crate::upstream::{MirrorOutcome, RetryOutcome, Upstream};
 
@@ -162,6 +163,10 @@ impl Operator for Gateway {
             certificates: self.0.certificate_samples(),
             handshakes: self.0.handshake_samples(),
             upstreams: snapshot.upstreams.iter().map(|upstream| upstream_sample(upstream)).collect(),
+            requests: self.0.telemetry.requests.samples(&snapshot.telemetry.metrics),
+            access_log_dropped: self.0.telemetry.access_log.dropped(),
+            spans: self.0.span_samples(&snapshot),
+            connections: told.permits.iter().map(|(name, permits)| (name.to_string(), permits.open() as u64)).collect(),
             ..self.0.guest_samples()
         };
         drop(told);
@@ -267,6 +272,13 @@ impl Shared {
             last_rollout: held.and_then(|held| held.last_rollout.clone()),
             name,
         }
+    }
+
+    fn span_samples(&self, snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
+        let queue = &self.telemetry.spans;
+        let counts = SpanOutcome::ALL.map(|outcome| (outcome.name(), queue.count(outcome)));
+        let is_told = snapshot.telemetry.tracing.is_some() || counts.iter().any(|(_, count)| *count > 0);
+        if is_told { counts.to_vec() } else { Vec::new() }
     }
 
     /// What guests count themselves, as far as samples go.

@@ -3,6 +3,7 @@
 //!
 //! A stream passes frame by frame, trailers too, and only as fast as the other side takes them.
 
+use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -43,6 +44,8 @@ pub struct Stream {
     received_bytes: u64,
     /// Runs once, when the whole body has passed; dropped without running when it has not.
     on_end: Option<Box<dyn FnOnce()>>,
+    /// Where somebody wants to know how many bytes have arrived.
+    counter: Option<Rc<Cell<u64>>>,
 }
 
 /// What a streamed body may do.
@@ -119,7 +122,14 @@ impl Body {
             waited: Duration::ZERO,
             received_bytes: 0,
             on_end,
+            counter: None,
         })
+    }
+
+    /// Counts the bytes that arrive; `None` where none will.
+    pub fn counted(&mut self) -> Option<Rc<Cell<u64>>> {
+        let Self::Stream(stream) = self else { return None };
+        Some(stream.counter.get_or_insert_default().clone())
     }
 
     /// Wraps what arrives from a client; no field of `owned` passes in its trailers.
@@ -199,6 +209,9 @@ impl Stream {
                 };
                 self.limits.bytes_max = left;
                 self.received_bytes += bytes;
+                if let Some(counter) = &self.counter {
+                    counter.set(counter.get() + bytes);
+                }
                 Some(Ok(frame))
             }
         };

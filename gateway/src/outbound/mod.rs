@@ -9,6 +9,7 @@
 //! connections  pooled HTTP/1.1 connections over TCP and TLS, of one runtime
 //! client       a plugin's request: small, bounded, to where it may go
 //! caller       a request of the control plane, to a server that the configuration names
+//! collector    spans to an OpenTelemetry collector
 //! fetch        a document by URL: bounded, only if it changed, resumed when it breaks off
 //! ```
 
@@ -18,11 +19,13 @@ mod address;
 mod connections;
 mod client;
 mod caller;
+mod collector;
 mod fetch;
 
 pub use address::Reach;
 pub use caller::{CallError, Caller};
 pub use client::{Client, SendError, Terms};
+pub use collector::{Collector, ExportError};
 pub use fetch::{Fetch, FetchError, Fetched, Fetcher};
 pub use terms::{TlsError, TlsTerms};
 pub use trust::Trust;

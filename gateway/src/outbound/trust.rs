@@ -6,7 +6,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::caller::Caller;
 use super::client::Client;
+use super::collector::{Collector, ExportError};
 use super::fetch::Fetcher;
+use crate::telemetry::TracingRules;
 
 /// What all outbound requests of a process share. The certificates are read once, when something first needs them: some
 /// milliseconds of file access, so that the control plane has to be who asks first (see [`Self::prepare`]).
@@ -35,6 +37,14 @@ impl Trust {
     /// A client for servers that the configuration names.
     pub fn caller(&self) -> Caller {
         Caller::new(self.tls())
+    }
+
+    /// A collector of spans.
+    ///
+    /// # Errors
+    /// The environment or the rules say something that cannot be done.
+    pub fn collector(&self, rules: &TracingRules) -> Result<Collector, ExportError> {
+        Collector::new(self.tls(), rules)
     }
 
     pub(super) fn tls(&self) -> &ClientConfig {

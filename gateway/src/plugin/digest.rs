@@ -25,6 +25,12 @@ impl Digest {
     pub fn label(&self) -> String {
         self.to_string()[..LABEL_DIGITS].to_owned()
     }
+
+    /// The same, for those who write it often.
+    pub fn short(&self) -> [u8; LABEL_DIGITS] {
+        let digit = |at: usize| b"0123456789abcdef"[usize::from(self.0[at / 2] >> (4 - at % 2 * 4) & 0xf)];
+        std::array::from_fn(digit)
+    }
 }
 
 impl From<[u8; 32]> for Digest {
@@ -81,6 +87,7 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.label(), "ba7816bf8f01");
+        assert_eq!(&digest.short(), b"ba7816bf8f01");
         assert_eq!(digest.to_string().parse::<Digest>().ok(), Some(digest));
         assert_eq!(digest.to_string().to_uppercase().parse::<Digest>().ok(), Some(digest));
     }

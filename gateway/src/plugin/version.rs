@@ -28,6 +28,8 @@ pub struct Version {
     schema: Option<Arc<Schema>>,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
+    /// Whether its own requests may have to say to which trace they belong.
+    pub imports_http: bool,
     /// Whether it exports a hook that sees bodies of requests, or of responses.
     pub sees_request_bodies: bool,
     pub sees_response_bodies: bool,
@@ -111,6 +113,7 @@ impl Version {
         let instance_pre = runtime.linker.instantiate_pre(compiled).map_err(world)?;
         let exports = Exports::find(&instance_pre, &rights.hooks, is_described).map_err(world)?;
         let imports_exchange = rights.imports.contains("exchange");
+        let imports_http = rights.imports.contains("http");
         let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
         let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
         let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
@@ -121,6 +124,7 @@ impl Version {
             rights,
             schema: None,
             imports_exchange,
+            imports_http,
             sees_request_bodies,
             sees_response_bodies,
         })

@@ -20,6 +20,7 @@ use super::{mirror, persist, upgrade};
 use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, has_token, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
+use crate::telemetry::{TRACEPARENT, Table};
 use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, SendError, Sent, Upstream};
 
 /// Sends the exchange's request, and fills in its response: the head, and the body as it arrives; in the body's place a tunnel, when the
@@ -32,7 +33,8 @@ pub(super) async fn forward(
     let place = choose(generation, route, exchange)?;
     let upstream = &generation.snapshot.upstreams[place];
     let belongs = Place::of(upstream, exchange);
-    let way = Way { upstream, clients: &generation.clients[place], hash: belongs.hash };
+    let way =
+        Way { upstream, place, clients: &generation.clients[place], hash: belongs.hash, table: &generation.table };
     // After the choice, so that copies are made only of what is sent at all; before sending, because a copy is made on the way.
     if !exchange.mirrors.is_empty() && exchange.upgrade.is_none() {
         mirror::attach(generation, exchange);
@@ -85,15 +87,18 @@ async fn once(way: &Way<'_>, route: &Route, exchange: &mut Exchange) -> Result<S
     };
     let request = upstream_request(exchange, headers, body);
     let again = || (!has_body).then(|| upstream_request(exchange, exchange.headers.clone(), Body::Empty));
-    way.attempt(endpoint, request, again, &exchange.method, exchange.deadline).await.map_err(|lost| lost.error)
+    way.attempt(endpoint, request, again, exchange).await.map_err(|lost| lost.error)
 }
 
 /// An upstream, and this worker's connections to its endpoints.
 pub(super) struct Way<'g> {
     pub(super) upstream: &'g Upstream,
+    /// Its place among the snapshot's.
+    place: usize,
     pub(super) clients: &'g [Rc<Client>],
     /// What requests that stay together have in common.
     pub(super) hash: Option<u64>,
+    table: &'g Table,
 }
 
 /// A try that brought no response.
@@ -117,6 +122,19 @@ pub(super) enum Cause {
     Final,
 }
 
+impl Cause {
+    /// As traces tell it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::ConnectFailure => "connect_failure",
+            Self::Unprocessed => "unprocessed",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Final => "failed",
+        }
+    }
+}
+
 impl Way<'_> {
     /// The endpoint for the next try, one that was not tried if there is one.
     pub(super) fn pick(&self, tried: &[usize]) -> Option<usize> {
@@ -128,10 +146,9 @@ impl Way<'_> {
     pub(super) async fn attempt(
         &self,
         endpoint: usize,
-        request: Request<Body>,
+        mut request: Request<Body>,
         again: impl FnOnce() -> Option<Request<Body>>,
-        method: &Method,
-        deadline: Instant,
+        exchange: &Exchange,
     ) -> Result<Sent, Box<Lost>> {
         let transport = &self.upstream.transport;
         let client = &self.clients[endpoint];
@@ -139,9 +156,17 @@ impl Way<'_> {
             Ok(permit) => permit,
             Err(full) => return Err(self.lost(endpoint, Failed { error: full.into(), unsent: None })),
         };
-        let try_deadline = deadline.min(Instant::now() + self.upstream.transport.timeouts.per_try);
         // It would be lost for the others, and only a new one is sure to be there.
         let on = if request.headers().contains_key(UPGRADE) { On::Upgrade } else { On::Any };
+        let (began, deadline) = (Instant::now(), exchange.deadline);
+        let try_deadline = deadline.min(began + self.upstream.transport.timeouts.per_try);
+        let mark = exchange.trail.try_begins((self.place, endpoint), began);
+        let tell = |request: &mut Request<Body>| {
+            if let Some(mark) = &mark {
+                request.headers_mut().insert(TRACEPARENT, mark.parent.clone());
+            }
+        };
+        tell(&mut request);
         let tries = async {
             let failed = match client.send(request, on, (permit, self.upstream.begin(endpoint))).await {
                 Ok(sent) => return Ok(sent),
@@ -149,22 +174,27 @@ impl Way<'_> {
             };
             let may_repeat = match &failed.error {
                 SendError::Connection { loss: Loss::Unprocessed, .. } => true,
-                SendError::Connection { loss: Loss::Stale, .. } => is_idempotent(method),
+                SendError::Connection { loss: Loss::Stale, .. } => is_idempotent(&exchange.method),
                 _ => false,
             };
             match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
-                (Some(request), Ok(permit)) => {
+                (Some(mut request), Ok(permit)) => {
+                    tell(&mut request);
                     Box::pin(client.send(request, on.anew(), (permit, self.upstream.begin(endpoint)))).await
                 }
                 _ => Err(failed),
             }
         };
-        let began = Instant::now();
         let tried = match timeout_at(try_deadline, tries).await {
             Ok(outcome) => outcome.map_err(|failed| self.lost(endpoint, failed)),
             Err(_) => Err(self.timed_out(endpoint, try_deadline < deadline)),
         };
-        if let Some(outcome) = outcome(&tried, began.elapsed()) {
+        let ended = Instant::now();
+        let took = ended - began;
+        let told = tried.as_ref().map(|sent| sent.response.status().as_u16()).map_err(|lost| lost.cause.word());
+        exchange.trail.try_ends(mark, ended, told);
+        self.table.tried(self.place, took);
+        if let Some(outcome) = outcome(&tried, took) {
             self.upstream.report(endpoint, outcome);
         }
         tried

@@ -2,6 +2,7 @@
 //!
 //! `serve` is the whole path, top to bottom; the steps it names stand beside it.
 
+mod account;
 mod affinity;
 mod forward;
 mod persist;
@@ -10,10 +11,12 @@ mod identity;
 mod receive;
 mod upgrade;
 mod grpc;
+mod record;
 mod respond;
 mod serve;
 mod worker;
 
+pub use record::Watched;
 pub use respond::ProxyError;
 pub use serve::{Answer, Answered, serve};
 pub use upgrade::Tunnel;

@@ -99,7 +99,7 @@ impl<'t> Tries<'t> {
         let first: Request<Body> = request(self.body.take());
         let second = self.body.again();
         let again = move || second.filter(Source::can_repeat).map(|mut second| request(second.take()));
-        Ok(Box::pin(way.attempt(endpoint, first, again, &exchange.method, exchange.deadline)))
+        Ok(Box::pin(way.attempt(endpoint, first, again, exchange)))
     }
 
     /// A hedge says the request twice at a time: it has to be one that may be said twice, and all there once it is time.

@@ -99,13 +99,13 @@ impl ProxyError {
     }
 
     /// The answer to the client, and a line in the log when the fault was not the client's.
-    pub fn reply(&self, request_id: &HeaderValue) -> Reply {
+    pub fn reply(&self, request_id: &HeaderValue, trace_id: &str) -> Reply {
         let told = self.told();
         // Of what comes in floods a line for each would only make it worse.
         if told.status.is_server_error() && !matches!(self, Self::VersionUnknown | Self::Overloaded) {
             let id = request_id.to_str().unwrap_or_default();
             let flag = self.flag().map_or("", Flag::code);
-            tracing::warn!(request_id = id, status = told.status.as_u16(), flag, error = %self, "request failed");
+            tracing::warn!(request_id = id, trace_id, status = told.status.as_u16(), flag, error = %self, "request failed");
         }
         let (mut headers, body) = problem(told.status, &told.detail, request_id);
         if let Some(error) = told.proxy_status {

@@ -11,8 +11,10 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::account::Asked;
 use super::forward::forward;
 use super::grpc::Call;
+use super::record::{Record, Served, Watched};
 use super::respond::ProxyError;
 use super::upgrade::Tunnel;
 use super::worker::{Generation, Worker};
@@ -22,13 +24,14 @@ use crate::message::upgrade::Via;
 use crate::message::{Body, strip_owned};
 use crate::router;
 use crate::snapshot::{Listener, Route, Target};
+use crate::telemetry::Trace;
 
 /// A response on its way.
 pub type Answer = Pin<Box<dyn Future<Output = Answered>>>;
 
 /// What the client is told, and what its connection becomes after that.
 pub struct Answered {
-    pub response: Response<Body>,
+    pub response: Response<Watched>,
     pub tunnel: Option<Box<Tunnel>>,
 }
 
@@ -49,6 +52,9 @@ pub fn serve(
         None => (u16::MAX, &**accepted_by),
     };
     let (mut head, incoming) = request.into_parts();
+    // Before anything can fail: whatever becomes of the request, it is told.
+    let mut record = Record::begin(generation.table.clone(), connection.clone(), number, &head.method, arrival);
+    let asked = Asked::note(&generation, &head);
     // Before anything reads the head: from here on it has one authority and a normal path.
     let checked = receive::check(&mut head, &listener.limits);
     // Also before the route: a refusal must cost less than what it spares.
@@ -61,6 +67,8 @@ pub fn serve(
         let place = find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute)?;
         upgrade::settle(&generation.snapshot.routes[place], &mut exchange, via, &incoming).map(|()| place)
     });
+    begin_trace(&generation, found.as_ref().ok().copied(), &mut exchange);
+    record.tell(&generation, asked, &exchange);
     let place = match found {
         Ok(place) => place,
         Err(error) => {
@@ -69,7 +77,7 @@ pub fn serve(
             if version != Version::HTTP_2 && error.is_of_head() {
                 exchange.response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            return Box::pin(std::future::ready(finish(exchange, None, call)));
+            return Box::pin(std::future::ready(finish(Served::new(generation, exchange, record), None, call)));
         }
     };
     let route = &generation.snapshot.routes[place];
@@ -81,9 +89,12 @@ pub fn serve(
     if let Some(call) = call {
         call.bound(&mut exchange);
     }
+    record.routed(&generation, place, &mut exchange);
+    let mut served = Served::new(generation, exchange, record);
     Box::pin(async move {
-        let tunnel = pass(&generation, &generation.snapshot.routes[place], &mut exchange).await;
-        finish(exchange, tunnel, call)
+        let Served { generation, exchange, .. } = &mut served;
+        let tunnel = pass(generation, &generation.snapshot.routes[place], exchange).await;
+        finish(served, tunnel, call)
     })
 }
 
@@ -111,6 +122,14 @@ fn direct(listener: &Listener, exchange: &Exchange, version: Version) -> Result<
             Err(ProxyError::Misdirected)
         }
         _ => Ok(()),
+    }
+}
+
+/// Finds out where the request belongs, before any filter looks at what says so.
+fn begin_trace(generation: &Generation, route: Option<usize>, exchange: &mut Exchange) {
+    if let Some(tracer) = &generation.tracer {
+        let sample = route.and_then(|place| generation.snapshot.routes[place].trace_sample);
+        exchange.trail.belongs(Trace::begin(&mut exchange.headers, tracer.rules(), sample));
     }
 }
 
@@ -193,13 +212,13 @@ fn fail(exchange: &mut Exchange, error: &ProxyError) {
     if let Some(flag) = error.flag() {
         exchange.flags.insert(flag);
     }
-    error.reply(&exchange.request_id).install(exchange, Origin::Gateway);
+    error.reply(&exchange.request_id, exchange.trail.trace_id()).install(exchange, Origin::Gateway);
 }
 
-fn finish(mut exchange: Box<Exchange>, tunnel: Option<Box<Tunnel>>, call: Option<Call>) -> Answered {
-    let exchange = &mut *exchange;
+fn finish(mut served: Served, tunnel: Option<Box<Tunnel>>, call: Option<Call>) -> Answered {
+    let exchange = &mut *served.exchange;
     // A filter may have put another answer in the place of the upstream's.
-    let tunnel = tunnel.filter(|_| exchange.response.status == StatusCode::SWITCHING_PROTOCOLS);
+    let mut tunnel = tunnel.filter(|_| exchange.response.status == StatusCode::SWITCHING_PROTOCOLS);
     let upgrade = exchange.upgrade.take();
     if upgrade.as_ref().is_some_and(|upgrade| upgrade.via == Via::Http2)
         && tunnel.is_none()
@@ -212,9 +231,12 @@ fn finish(mut exchange: Box<Exchange>, tunnel: Option<Box<Tunnel>>, call: Option
     if let Some(call) = call {
         call.tell(exchange);
     }
-    let mut response = Response::new(std::mem::take(&mut exchange.response_body));
-    *response.status_mut() = exchange.response.status;
-    *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
+    let (mut response, record) = served.finish();
+    match &mut tunnel {
+        // A request that became a tunnel is over when that is.
+        Some(tunnel) => tunnel.record = record,
+        None => response.body_mut().watch(record),
+    }
     if let (Some(upgrade), Some(_)) = (&upgrade, &tunnel) {
         upgrade::tell(&mut response, upgrade);
     }

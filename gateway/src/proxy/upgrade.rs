@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
+use super::record::Closing;
 use super::respond::ProxyError;
 use crate::filter::Exchange;
 use crate::message::has_token;
@@ -32,6 +33,8 @@ pub struct Tunnel {
     /// What the request has of the upstream's limits, until the tunnel ends. It is dropped and not called: the connection cannot be
     /// given back.
     _held: Box<dyn FnOnce()>,
+    /// Of the request that it was, closed with it.
+    pub(super) record: Option<Closing>,
 }
 
 /// Whether and how a head asks for an upgrade. An extended CONNECT is told as the GET that asks for the same over HTTP/1.1, as RFC 8441 §5
@@ -121,6 +124,7 @@ pub(super) fn switched(route: &Route, exchange: &Exchange, sent: &mut Sent) -> R
         is_websocket: upgrade.is_websocket(),
         idle_timeout: route.stream_idle_timeout,
         _held: std::mem::replace(&mut sent.give_back, Box::new(|| {})),
+        record: None,
     }))
 }
 

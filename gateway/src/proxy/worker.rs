@@ -13,6 +13,7 @@ use http::HeaderName;
 
 use crate::plugin::{Failure, GuestTime, Lane, Pool, Release, Runtime, Side, TrialSide, WorkerGate};
 use crate::snapshot::{Listener, Snapshot};
+use crate::telemetry::{Desk, Meter, Names, Pen, SpanDesk, Table, Telemetry, Tracer};
 use crate::upstream::{Client, Endpoint, Upstream};
 
 /// One data-plane thread's state.
@@ -22,6 +23,7 @@ pub struct Worker {
     gate: WorkerGate,
     /// Set a few times a second, read by each request.
     is_overloaded: Cell<bool>,
+    telling: Telling,
     /// Pools of releases that are about to serve, made and warmed before any request meets them.
     warm: RefCell<Vec<Rc<Pool>>>,
 }
@@ -35,17 +37,36 @@ pub struct Generation {
     pub lanes: Rc<[Lane]>,
     /// The snapshot's, to be shared by bodies.
     pub owned_headers: Rc<[HeaderName]>,
+    /// What this worker counts, by the snapshot's places.
+    pub table: Rc<Table>,
+    /// What writes lines of the access log, where there is one.
+    pub pen: Option<Rc<Pen>>,
+    /// What makes spans, where requests are traced.
+    pub tracer: Option<Rc<Tracer>>,
+}
+
+/// What a worker tells of its requests with, whatever snapshot serves.
+struct Telling {
+    meter: Rc<Meter>,
+    desk: Rc<Desk>,
+    spans: Rc<SpanDesk>,
 }
 
 impl Worker {
-    pub fn new(current: Arc<ArcSwap<Snapshot>>, runtime: &Runtime) -> Rc<Self> {
+    pub fn new(current: Arc<ArcSwap<Snapshot>>, runtime: &Runtime, telemetry: &Telemetry) -> Rc<Self> {
         let gate = runtime.worker_gate();
-        let first = Generation::after(None, current.load_full(), &gate, &[]);
+        let telling = Telling {
+            meter: Meter::new(telemetry.requests.clone()),
+            desk: Desk::new(telemetry.access_log.queue().clone()),
+            spans: SpanDesk::new(telemetry.spans.clone()),
+        };
+        let first = Generation::after(None, current.load_full(), &gate, &telling, &[]);
         Rc::new(Self {
             current: RefCell::new(Cache::new(current)),
             generation: RefCell::new(Rc::new(first)),
             gate,
             is_overloaded: Cell::new(false),
+            telling,
             warm: RefCell::default(),
         })
     }
@@ -57,7 +78,8 @@ impl Worker {
         let mut generation = self.generation.borrow_mut();
         if !Arc::ptr_eq(newest, &generation.snapshot) {
             let warm = self.warm.take();
-            *generation = Rc::new(Generation::after(Some(&generation), newest.clone(), &self.gate, &warm));
+            let next = Generation::after(Some(&generation), newest.clone(), &self.gate, &self.telling, &warm);
+            *generation = Rc::new(next);
         }
         generation.clone()
     }
@@ -96,6 +118,12 @@ impl Worker {
         }
     }
 
+    /// Hands over what was told of requests so far; a few times a second.
+    pub fn tell(&self) {
+        self.telling.desk.flush();
+        self.telling.spans.flush();
+    }
+
     /// Housekeeping, a few times a minute: lets go of connections that waited too long, and of a snapshot that was replaced.
     pub fn sweep(&self) {
         self.generation().clients.iter().flatten().for_each(|client| client.sweep());
@@ -109,7 +137,13 @@ impl Generation {
     }
 
     /// Keeps the connections and instances of what did not change.
-    fn after(previous: Option<&Self>, snapshot: Arc<Snapshot>, gate: &WorkerGate, warm: &[Rc<Pool>]) -> Self {
+    fn after(
+        previous: Option<&Self>,
+        snapshot: Arc<Snapshot>,
+        gate: &WorkerGate,
+        telling: &Telling,
+        warm: &[Rc<Pool>],
+    ) -> Self {
         let mut old: HashMap<&Endpoint, Vec<&Rc<Client>>> = HashMap::new();
         for client in previous.into_iter().flat_map(|previous| previous.clients.iter().flatten()) {
             old.entry(client.endpoint()).or_default().push(client);
@@ -147,11 +181,23 @@ impl Generation {
             })
             .collect();
         let owned_headers = snapshot.owned_headers.as_slice().into();
-        Self { snapshot, clients, lanes, owned_headers }
+        let table = telling.meter.table(names(&snapshot), &snapshot.telemetry.metrics);
+        let pen = snapshot.telemetry.access_log.as_ref().map(|log| telling.desk.pen(log));
+        let redact = snapshot.telemetry.access_log.as_ref().map(|log| log.redact.clone()).unwrap_or_default();
+        let tracer = snapshot.telemetry.tracing.as_ref().map(|rules| telling.spans.tracer(rules, &redact));
+        Self { snapshot, clients, lanes, owned_headers, table, pen, tracer }
     }
 
     /// The time that the plugins of one request may use.
     pub fn guest_time(&self) -> GuestTime {
         GuestTime::new(self.snapshot.request_deadline)
+    }
+}
+
+fn names(snapshot: &Snapshot) -> Names {
+    Names {
+        listeners: snapshot.listeners.iter().map(|listener| listener.name.clone()).collect(),
+        routes: snapshot.routes.iter().map(|route| route.name.clone()).collect(),
+        upstreams: snapshot.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
     }
 }

@@ -22,8 +22,8 @@ use super::stream::Stream;
 use super::tunnel::{self, Opened};
 use super::wire::{Protocol, Wire};
 use crate::filter::Connection;
-use crate::message::{Body, BodyError};
-use crate::proxy::{self, Answer, Answered, Worker};
+use crate::message::BodyError;
+use crate::proxy::{self, Answer, Answered, Watched, Worker};
 use crate::snapshot::Listener;
 use crate::tls::Alpn;
 
@@ -212,7 +212,7 @@ impl Future for Counting {
 
 /// A response's body that counts as in flight until it has left.
 struct Counted {
-    body: Body,
+    body: Watched,
     in_flight: Option<InFlight>,
 }
 

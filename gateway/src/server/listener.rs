@@ -47,6 +47,11 @@ struct Permit {
 }
 
 impl Permits {
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
     fn take(&self, limits: &ListenerLimits, overload: &Arc<Overload>) -> Result<Permit, Refusal> {
         if !overload.open() {
             return Err(Refusal::AllConnections);

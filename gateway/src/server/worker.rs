@@ -17,6 +17,7 @@ use crate::plugin::{Failure, Release, Runtime};
 use crate::proxy::Worker;
 use crate::snapshot::{Listener, Snapshot};
 use crate::sockets::Listening;
+use crate::telemetry::Telemetry;
 
 /// What the control plane asks of a worker.
 pub enum Order {
@@ -84,6 +85,7 @@ pub fn spawn(
     current: Arc<ArcSwap<Snapshot>>,
     plugins: Arc<Runtime>,
     overload: Arc<Overload>,
+    telemetry: Arc<Telemetry>,
 ) -> std::io::Result<WorkerHandle> {
     let (orders, received) = mpsc::unbounded_channel();
     let (started, start) = std::sync::mpsc::sync_channel(1);
@@ -95,7 +97,8 @@ pub fn spawn(
             }
             Err(error) => return drop(started.send(Err(error))),
         };
-        run(&runtime, received, current, &plugins, Load { number, overload });
+        let worker = || Worker::new(current, &plugins, &telemetry);
+        run(&runtime, received, worker, Load { number, overload });
     })?;
     start.recv().unwrap_or_else(|_| Err(std::io::Error::other("the worker's thread ended at once")))?;
     Ok(WorkerHandle { orders: Some(orders), thread: Some(thread) })
@@ -104,12 +107,11 @@ pub fn spawn(
 fn run(
     runtime: &LocalRuntime,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    current: Arc<ArcSwap<Snapshot>>,
-    plugins: &Runtime,
+    worker: impl FnOnce() -> Rc<Worker>,
     load: Load,
 ) {
     runtime.block_on(async move {
-        let worker = Worker::new(current, plugins);
+        let worker = worker();
         let pulses = Pulses::new(load.overload.clone());
         tokio::task::spawn_local(watch(worker.clone(), pulses.clone(), load));
         // Dropping an end closes the door.
@@ -149,7 +151,7 @@ fn run(
                 Order::Drain { linger, done } => {
                     doors.clear();
                     pulses.drain(linger);
-                    tokio::task::spawn_local(emptied(pulses.clone(), alive.clone(), done));
+                    tokio::task::spawn_local(emptied(worker.clone(), pulses.clone(), alive.clone(), done));
                 }
                 Order::Count { done } => {
                     let _ = done.send(Left { connections: pulses.open(), requests: pulses.requests() });
@@ -168,6 +170,7 @@ async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>, load: Load) {
         worker.refuse_requests(load.overload.step() >= Step::Requests);
         pulses.look();
         worker.make_room();
+        worker.tell();
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOOKS_PER_SWEEP) {
             worker.sweep();
@@ -176,10 +179,12 @@ async fn watch(worker: Rc<Worker>, pulses: Rc<Pulses>, load: Load) {
 }
 
 /// Waits until nobody accepts, and no connection is left. `alive` is held by the worker and by this.
-async fn emptied(pulses: Rc<Pulses>, alive: Rc<()>, done: oneshot::Sender<()>) {
+async fn emptied(worker: Rc<Worker>, pulses: Rc<Pulses>, alive: Rc<()>, done: oneshot::Sender<()>) {
     while pulses.open() > 0 || Rc::strong_count(&alive) > 2 {
         tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
     }
+    // Nothing that was told of them may be lost.
+    worker.tell();
     let _ = done.send(());
 }
 

@@ -11,6 +11,7 @@ use crate::config::Fault;
 use crate::config::model::Config;
 use crate::filter::native::{Natives, Offer};
 use crate::plugin::Runtime;
+use crate::telemetry::TelemetryRules;
 
 /// Why there is no snapshot.
 #[derive(Debug)]
@@ -64,5 +65,13 @@ pub async fn build(
         request_deadline: config.runtime.request_deadline,
         overload: config.overload.clone(),
         states,
+        telemetry: Arc::new(telemetry(config)),
     })
+}
+
+/// OpenTelemetry's own switch goes before the file.
+fn telemetry(config: &Config) -> TelemetryRules {
+    let is_disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+    let rules = config.telemetry.clone();
+    if is_disabled { TelemetryRules { tracing: None, ..rules } } else { rules }
 }

@@ -40,6 +40,7 @@ use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
 use crate::message::RequestKey;
 use crate::router::Router;
+use crate::telemetry::TelemetryRules;
 use crate::tls::Termination;
 use crate::upstream::{Upstream, Weighted};
 
@@ -65,6 +66,8 @@ pub struct Snapshot {
     pub overload: Overload,
     /// What native filters know beyond this snapshot.
     pub states: Arc<States>,
+    /// What is told of requests.
+    pub telemetry: Arc<TelemetryRules>,
 }
 
 impl Snapshot {
@@ -163,6 +166,10 @@ pub struct Route {
     pub upgrades: Box<[HeaderValue]>,
     /// How long such a connection may stand still, a gRPC call, or a stream of events.
     pub stream_idle_timeout: Duration,
+    /// The pattern of its path, as traces tell it.
+    pub pattern: Arc<str>,
+    /// Its share of sampled traces, where it has one of its own.
+    pub trace_sample: Option<f64>,
 }
 
 pub enum Target {

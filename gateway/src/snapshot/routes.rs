@@ -64,6 +64,8 @@ pub(super) fn routes(
             timeout: raw.timeout.unwrap_or(config.defaults.timeout),
             upgrades: raw.upgrades.iter().filter_map(|name| HeaderValue::from_str(name).ok()).collect(),
             stream_idle_timeout: raw.stream_idle_timeout,
+            pattern: pattern(&raw.matches.path),
+            trace_sample: raw.trace_sample,
         });
     }
     routes
@@ -157,6 +159,14 @@ fn target(places: &HashMap<&str, usize>, raw: &config::Route) -> Target {
                 .collect::<HeaderMap>(),
             body: Bytes::from(respond.body.clone()),
         }),
+    }
+}
+
+fn pattern(path: &PathMatch) -> Arc<str> {
+    match path {
+        PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Template(path) | PathMatch::Regex(path) => {
+            path.as_str().into()
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod resources;
 mod respond;
 mod rollout;
 mod routes;
+mod telemetry;
 mod upstreams;
 mod traffic;
 mod tls;
@@ -37,10 +38,10 @@ use std::time::Duration;
 use self::names::{Kind, Names};
 pub use self::plugins::{PLUGIN_MEMORY_MAX, plugin_source};
 use super::document::Document;
-use super::fault::{Fault, Finding};
-use super::model::{AccessLog, ByteSize, Config, Defaults, Runtime, Telemetry};
+use super::fault::{Fault, Finding, Related, RelatedPlace};
+use super::model::{ByteSize, Config, Defaults, Runtime};
 use super::path::At;
-use super::raw::{RawConfig, RawDefaults, RawRuntime, RawTelemetry};
+use super::raw::{RawConfig, RawDefaults, RawRuntime};
 use super::scalar::{AutoOrWhole, Size, Span, Whole};
 use super::suggest::{did_you_mean, nearest};
 use crate::message::RequestKey;
@@ -158,15 +159,6 @@ impl Check<'_> {
             filters: self.filters(&at.key("filters"), raw.filters.as_ref()),
             timeout: self.duration(&at.key("timeout"), raw.timeout, default.timeout),
         }
-    }
-
-    fn telemetry(&mut self, at: &At<'_>, raw: Option<&RawTelemetry>) -> Telemetry {
-        let access_log = raw.and_then(|raw| raw.access_log.as_ref());
-        if let Some(output) = access_log.and_then(|raw| raw.output.as_ref()) {
-            let at = at.key("access_log");
-            self.word(&at.key("output"), output, &[("off", AccessLog)]);
-        }
-        Telemetry::default()
     }
 }
 

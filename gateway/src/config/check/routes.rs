@@ -44,6 +44,9 @@ impl Check<'_> {
         let upgrades = self.upgrades(&at.key("upgrades"), raw.upgrades.as_ref());
         let stream_idle_timeout =
             self.duration(&at.key("stream_idle_timeout"), raw.stream_idle_timeout, Route::STREAM_IDLE_TIMEOUT);
+        let tracing_at = at.key("tracing");
+        let sample = raw.tracing.as_ref().and_then(|raw| raw.sample);
+        let trace_sample = sample.map(|share| self.sample(&tracing_at.key("sample"), Some(share)));
         let priority = raw.priority.map(|priority| self.priority(&at.key("priority"), priority));
         Some(Route {
             name: name?.clone(),
@@ -56,6 +59,7 @@ impl Check<'_> {
             sticky,
             upgrades,
             stream_idle_timeout,
+            trace_sample,
         })
     }
 

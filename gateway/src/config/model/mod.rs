@@ -36,6 +36,7 @@ pub use self::scalar::{ByteSize, Rate};
 pub use self::tls::{Acme, CertificateFiles, ClientCertificates, KeySource, ListenerTls, TlsVersion};
 pub use self::traffic::{Hedge, Retries, RetryWhen, UpstreamLimits, UpstreamProtocol, UpstreamTls};
 pub use self::upstreams::{Endpoint, EndpointUrl, Upstream, UpstreamTimeouts};
+use crate::telemetry::TelemetryRules;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +74,7 @@ pub struct Config {
     pub defaults: Defaults,
     /// In the order of the file, with distinct names.
     pub routes: Vec<Route>,
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryRules,
 }
 
 /// How the gateway follows its configuration.
@@ -123,12 +124,3 @@ impl Default for Runtime {
         }
     }
 }
-
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Telemetry {
-    pub access_log: AccessLog,
-}
-
-/// Only `output: off` exists so far.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccessLog;

@@ -65,6 +65,8 @@ pub struct Route {
     pub upgrades: Vec<String>,
     /// Time that a long-lived stream may stand still: an upgraded connection, a gRPC call, server-sent events; 1 h.
     pub stream_idle_timeout: Duration,
+    /// Key `tracing.sample`, from 0 to 1; `None`: that of `telemetry`.
+    pub trace_sample: Option<f64>,
 }
 
 impl Route {

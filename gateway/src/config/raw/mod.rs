@@ -13,6 +13,7 @@ mod upstreams;
 mod balancing;
 mod health;
 mod discovery;
+mod telemetry;
 mod traffic;
 mod tls;
 mod include;
@@ -32,6 +33,9 @@ pub(super) use self::overload::RawOverload;
 pub(super) use self::plugins::{RawCanary, RawGrants, RawPlugin, RawPluginLimits, RawRecycle, RawRollbackWhen};
 pub(super) use self::resources::{RawKeySet, RawLimiter, RawSecret, RawStore, RawTable};
 pub(super) use self::routes::{RawDefaults, RawFilterUse, RawMatch, RawPathMatch, RawRespond, RawRoute};
+pub(super) use self::telemetry::{
+    RawAccessLog, RawBuckets, RawMetrics, RawOnly, RawRedact, RawRouteTracing, RawTelemetry, RawTracing,
+};
 pub(super) use self::tls::{RawAcme, RawCertificate, RawClientCertificates, RawListenerTls};
 pub(super) use self::traffic::{RawHedge, RawRetries, RawUpstreamLimits, RawUpstreamTls};
 pub(super) use self::upstreams::{RawEndpoint, RawUpstream, RawUpstreamTimeouts};
@@ -118,21 +122,4 @@ pub(super) struct RawRuntime {
     pub(super) cache: Option<Size>,
     /// CPU time in all plugins over one request. Default: 100ms.
     pub(super) request_deadline: Option<Span>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Telemetry")]
-pub(super) struct RawTelemetry {
-    /// A line for each request.
-    pub(super) access_log: Option<RawAccessLog>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "AccessLog")]
-pub(super) struct RawAccessLog {
-    /// Where lines go. Default: off.
-    #[schemars(extend("enum" = ["off"]))]
-    pub(super) output: Option<String>,
 }

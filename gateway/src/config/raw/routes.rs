@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::form::{FieldForm, OnErrorForm, UpstreamForm};
 use super::super::scalar::{Span, Whole};
-use super::{Entries, Items};
+use super::{Entries, Items, RawRouteTracing};
 
 /// Either `use` with its `config` and `on_error`, or `chain` alone.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -64,6 +64,8 @@ pub(in crate::config) struct RawRoute {
     pub(in crate::config) upgrades: Option<Items<String>>,
     /// Time that a long-lived stream may stand still: an upgraded connection, a gRPC call, server-sent events. Default: 1h.
     pub(in crate::config) stream_idle_timeout: Option<Span>,
+    /// How requests of this route are traced.
+    pub(in crate::config) tracing: Option<RawRouteTracing>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

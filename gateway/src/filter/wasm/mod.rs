@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::exchange::{Exchange, Origin};
 use super::shadow::Shadow;
 use super::{Filter, FilterError, Flag, Step, Verdict, edits, trial, values};
-use crate::plugin::{Attachment, Failure, FailureKind, Hook, Isolation, Lease, Side, types};
+use crate::plugin::{Attachment, Digest, Failure, FailureKind, Hook, Isolation, Lease, Side, types};
 
 /// An attachment in a chain.
 pub struct PluginFilter {
@@ -209,6 +209,7 @@ impl PluginFilter {
             // `proxy/respond` logs it with the answer.
             return Verdict::Fail(FilterError::Failed { filter: self.name().to_owned(), failure });
         }
+        exchange.trail.fails_open((&failure).into());
         let plugin = self.name();
         let version = side.pool.declaration().version.digest().label();
         let request_id = exchange.request_id.to_str().unwrap_or_default();
@@ -228,6 +229,13 @@ impl PluginFilter {
 impl Filter for PluginFilter {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn version(&self, exchange: &Exchange) -> Option<Digest> {
+        let lane = exchange.lanes.get(self.place)?;
+        let is_on_trial = exchange.chosen(self.place).unwrap_or(false);
+        let side = lane.trial.as_ref().filter(|_| is_on_trial).map_or(&lane.stable, |trial| &trial.side);
+        Some(side.version().digest())
     }
 
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Phase, State};
 use crate::plugin::bindings::witgate::plugin::exchange;
 
-/// The exchange as `exchange` shows it: a copy, made for the length of a call, and only for components that import it.
+/// The exchange as `exchange` shows it, and what `http` says of it: a copy, made for the length of a call, and only for
+/// components that import them.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub request: HeaderMap,
     /// Empty in a request hook.
     pub response: HeaderMap,
+    /// What the guest's own requests say of the trace; empty where requests are not traced.
+    pub trace: Vec<(HeaderName, HeaderValue)>,
     pub listener: Arc<str>,
 }
 

@@ -54,7 +54,12 @@ impl Host for State {
         port.count()?;
         let left = port.ends.saturating_duration_since(Instant::now());
         let asked = request.timeout_ms.map(|timeout| Duration::from_millis(timeout.into()));
-        let Some(request) = read(request) else { return Ok(Err(HttpError::Invalid)) };
+        let Some(mut request) = read(request) else { return Ok(Err(HttpError::Invalid)) };
+        if let Phase::Hook(view) = &self.phase
+            && !request.headers().contains_key("traceparent")
+        {
+            request.headers_mut().extend(view.trace.iter().cloned());
+        }
         if !grant.admits(request.uri()) {
             return Ok(Err(HttpError::Denied));
         }

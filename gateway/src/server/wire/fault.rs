@@ -37,7 +37,7 @@ pub(super) fn refusal(fault: Fault) -> Vec<u8> {
     let mut text = Uuid::encode_buffer();
     let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
     let id = HeaderValue::from_str(id).expect("a UUID is ASCII");
-    let reply = ProxyError::from(fault).reply(&id);
+    let reply = ProxyError::from(fault).reply(&id, "");
     let mut bytes = format!("HTTP/1.1 {}\r\n", reply.status).into_bytes();
     for (name, value) in &reply.headers {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {

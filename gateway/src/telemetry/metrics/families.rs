@@ -166,17 +166,29 @@ fn calls<'a>(version: &'a VersionSample, hook: &'a HookSample) -> impl Iterator<
 }
 
 fn durations(version: &VersionSample, hook: &HookSample) -> Metric {
-    let buckets = hook.buckets.iter().map(|(bound, calls)| {
+    let count = hook.outcomes.iter().map(|(_, calls)| calls).sum();
+    let labels = [&version.labels()[..], &[("hook", hook.hook)]].concat();
+    histogram(hook.buckets.iter().copied(), count, hook.sum_seconds, labels)
+}
+
+/// Bounds in seconds, each with the count of what took no longer.
+pub(super) fn histogram(
+    buckets: impl Iterator<Item = (f64, u64)>,
+    count: u64,
+    sum_seconds: f64,
+    labels: Vec<Label<'_>>,
+) -> Metric {
+    let buckets = buckets.map(|(bound, count)| {
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(*calls);
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
         bucket
     });
     let mut histogram = Histogram::default();
     histogram.set_bucket(buckets.collect());
-    histogram.set_sample_sum(hook.sum_seconds);
-    histogram.set_sample_count(hook.outcomes.iter().map(|(_, calls)| calls).sum());
-    let mut metric = labelled([&version.labels()[..], &[("hook", hook.hook)]].concat());
+    histogram.set_sample_sum(sum_seconds);
+    histogram.set_sample_count(count);
+    let mut metric = labelled(labels);
     metric.set_histogram(histogram);
     metric
 }

@@ -5,6 +5,7 @@
 
 mod families;
 mod listeners;
+mod requests;
 mod routes;
 mod upstreams;
 
@@ -12,6 +13,8 @@ pub use listeners::{CertificateSample, HandshakeSample};
 pub use upstreams::UpstreamSample;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::requests::RequestSamples;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -50,6 +53,13 @@ pub struct Samples {
     pub upstreams: Vec<UpstreamSample>,
     pub certificates: Vec<CertificateSample>,
     pub handshakes: Vec<HandshakeSample>,
+    pub requests: RequestSamples,
+    /// Listeners, and their open connections.
+    pub connections: Vec<(String, u64)>,
+    /// Lines of the access log that could not be written.
+    pub access_log_dropped: u64,
+    /// Spans by what became of them; empty where requests are not traced.
+    pub spans: Vec<(&'static str, u64)>,
 }
 
 /// A circuit of a route; routes seldom have two.
@@ -244,11 +254,12 @@ impl Metrics {
     }
 
     /// Everything, in text format 0.0.4.
-    pub fn render(&self, plugins: &Samples) -> String {
+    pub fn render(&self, samples: &Samples) -> String {
         let mut all = self.registry.gather();
-        all.extend(families::of(plugins));
-        all.extend(routes::of(plugins));
-        all.extend(listeners::of(plugins));
+        all.extend(families::of(samples));
+        all.extend(routes::of(samples));
+        all.extend(listeners::of(samples));
+        all.extend(requests::of(samples));
         // Only a family without a metric can fail, and none of these is.
         TextEncoder::new().encode_to_string(&all).unwrap_or_default()
     }

@@ -75,6 +75,11 @@ impl Flags {
         self.0 & (1 << flag as u16) != 0
     }
 
+    /// Whether any of these is among `others`.
+    pub fn meet(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Flag> {
         Flag::ALL.into_iter().filter(move |flag| self.contains(*flag))
     }

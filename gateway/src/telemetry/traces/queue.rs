@@ -1,0 +1,74 @@
+//! The way to the exporter, bounded by the spans that wait on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use opentelemetry_sdk::trace::SpanData;
+use tokio::sync::mpsc;
+
+use super::rules::TracingRules;
+
+/// Where workers put spans.
+#[derive(Debug)]
+pub struct SpanQueue {
+    batches: mpsc::UnboundedSender<SpanBatch>,
+    waiting: AtomicUsize,
+    outcomes: [AtomicU64; SpanOutcome::ALL.len()],
+}
+
+/// Spans for one collector.
+#[derive(Debug)]
+pub struct SpanBatch {
+    pub rules: Arc<TracingRules>,
+    pub spans: Vec<SpanData>,
+}
+
+/// What became of spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanOutcome {
+    Exported,
+    /// The collector did not take them.
+    Failed,
+    /// Too many were waiting.
+    Dropped,
+}
+
+impl SpanOutcome {
+    pub const ALL: [Self; 3] = [Self::Exported, Self::Failed, Self::Dropped];
+
+    /// As metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl SpanQueue {
+    /// A queue, and the end where batches come out.
+    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<SpanBatch>) {
+        let (batches, received) = mpsc::unbounded_channel();
+        (Arc::new(Self { batches, waiting: AtomicUsize::new(0), outcomes: Default::default() }), received)
+    }
+
+    /// Hands spans over, or gives them up when as many wait as may.
+    pub(super) fn put(&self, batch: SpanBatch) {
+        let (count, max) = (batch.spans.len(), batch.rules.queue_spans_max);
+        if self.waiting.fetch_add(count, Ordering::Relaxed) + count > max || self.batches.send(batch).is_err() {
+            self.done(count, SpanOutcome::Dropped);
+        }
+    }
+
+    /// So many spans wait no longer.
+    pub fn done(&self, count: usize, outcome: SpanOutcome) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+        self.outcomes[outcome as usize].fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Spans that ended so.
+    pub fn count(&self, outcome: SpanOutcome) -> u64 {
+        self.outcomes[outcome as usize].load(Ordering::Relaxed)
+    }
+}
