@@ -38,7 +38,7 @@ use std::time::Duration;
 use self::names::{Kind, Names};
 pub use self::plugins::{PLUGIN_MEMORY_MAX, plugin_source};
 use super::document::Document;
-use super::fault::{Fault, Finding, Related, RelatedPlace};
+use super::fault::{Fault, Finding};
 use super::model::{ByteSize, Config, Defaults, Runtime};
 use super::path::At;
 use super::raw::{RawConfig, RawDefaults, RawRuntime};

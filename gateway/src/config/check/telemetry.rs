@@ -137,7 +137,7 @@ impl Check<'_> {
                     let fault = Fault::value(at, format!("`{text}` is no place for an access log"));
                     self.fault(fault.help("write `stdout`, `file:PATH` or `off`"));
                 }
-                path.map(|path| Output::File(self.path(path)))
+                path.map(|path| Output::File(self.path(at, path)))
             }
         }
     }
