@@ -1,6 +1,6 @@
 //! Certificates that the gateway orders by itself, from an authority that looks whether the names lead there.
 
-use harness::{Acme, Authority, Config, TlsClient, Upstream};
+use harness::{Acme, Authority, Config, Tls, TlsClient, TlsOptions, Upstream};
 
 use crate::GATEWAY;
 use crate::tls_certificates::folder;
@@ -42,11 +42,15 @@ async fn a_certificate_is_ordered_proven_and_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_lead_elsewhere_get_no_certificate() {
     let (origin, acme, folder) = (Upstream::echo().await, Acme::new(Authority::new()).await, folder());
-    acme.names_lead_to(origin.address());
+    // A server like any other, which knows nothing of the order.
+    let protocols = &["http/1.1"];
+    let elsewhere = Tls::with(origin.address(), TlsOptions { protocols, ..TlsOptions::default() }).await;
+    let address = elsewhere.nameless_origin().trim_start_matches("https://").parse().expect("an address");
+    acme.names_lead_to(address);
     let gateway = GATEWAY.start(Config::to(&origin).listener(&tls(&acme, folder.path()))).await;
     let refused = |line: &harness::Line| line.message() == "a certificate cannot be ordered";
     let line = gateway.log().wait("that it is refused", refused).await;
-    assert!(line.text.contains("test.example"), "{}", line.text);
+    assert!(line.text.contains("does not believe that `test.example, www.test.example` leads here"), "{}", line.text);
     // The listener is there all the same, and shows that nobody vouches for it.
     TlsClient::new(gateway.listener("http"), acme.authority()).connect("test.example").await.err().expect("no trust");
 }

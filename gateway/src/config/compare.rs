@@ -3,7 +3,7 @@
 //! Whether an entry differs is told by its checked values, so that a default that somebody writes out is no difference. What differs in it is
 //! told in the words of the files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_yaml::Value;
@@ -78,6 +78,7 @@ impl<'a> Compared<'a> {
 
     fn list<T: PartialEq>(&mut self, key: &str, what: &str, old: &BTreeMap<&str, &T>, new: &BTreeMap<&str, &T>) {
         let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+        let (was, is) = (entries(&self.old.tree, key), entries(&self.new.tree, key));
         for name in names {
             let kind = match (old.get(name), new.get(name)) {
                 (None, _) => "added",
@@ -85,7 +86,7 @@ impl<'a> Compared<'a> {
                 (Some(old), Some(new)) if old == new => continue,
                 _ => "changed",
             };
-            let (before, after) = (entry(&self.old.tree, key, name), entry(&self.new.tree, key, name));
+            let (before, after) = (was.get(name).copied(), is.get(name).copied());
             let details = if kind == "changed" { self.details(before, after) } else { Vec::new() };
             self.note(what, Some(name), kind, details);
         }
@@ -190,10 +191,14 @@ const SECTIONS: [&str; 11] = [
     "include",
 ];
 
-fn entry<'t>(tree: &'t Value, section: &str, name: &str) -> Option<&'t Value> {
-    match tree.get(section)? {
-        Value::Sequence(items) => items.iter().find(|item| item.get("name").and_then(Value::as_str) == Some(name)),
-        map => map.get(name),
+/// The entries of a section by their names.
+fn entries<'t>(tree: &'t Value, section: &str) -> HashMap<&'t str, &'t Value> {
+    match tree.get(section) {
+        Some(Value::Sequence(items)) => {
+            items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item))).collect()
+        }
+        Some(Value::Mapping(map)) => map.iter().filter_map(|(name, one)| Some((name.as_str()?, one))).collect(),
+        _ => HashMap::new(),
     }
 }
 
