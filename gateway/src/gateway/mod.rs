@@ -247,15 +247,20 @@ impl Gateway {
         };
         let gateway = Self(Arc::new(shared));
         gateway.open(&snapshot, attempt, fresh, inheritance).await?;
-        tokio::spawn(trials::keep_judging(Arc::downgrade(&gateway.0)));
-        watch::start(&gateway.0);
-        flips::start(&gateway.0);
-        certificates::start(&gateway.0);
-        overload::start(&gateway.0);
-        #[cfg(feature = "acme")]
-        acme::start(&gateway.0);
-        follow::start(&gateway.0);
+        gateway.keep_up();
         Ok(gateway)
+    }
+
+    /// Starts what goes on beside the requests, for as long as the gateway lives.
+    fn keep_up(&self) {
+        tokio::spawn(trials::keep_judging(Arc::downgrade(&self.0)));
+        watch::start(&self.0);
+        flips::start(&self.0);
+        certificates::start(&self.0);
+        overload::start(&self.0);
+        #[cfg(feature = "acme")]
+        acme::start(&self.0);
+        follow::start(&self.0);
     }
 
     /// The last steps of a start. Clients come last, because nothing can fail any more then that would send them away.
