@@ -110,7 +110,8 @@ async fn what_went_wrong_is_told_by_flags() {
     let mut client = gateway.client().await;
     assert_eq!(client.get("/dead").await.status, 502);
     assert_eq!(client.get("/none").await.status, 404);
-    assert_eq!(client.ask(&["GET /%00 HTTP/1.1", "Host: h"], "").await.status, 400);
+    // Such a head ends its connection.
+    assert_eq!(gateway.client().await.ask(&["GET /%00 HTTP/1.1", "Host: h"], "").await.status, 400);
     client.send(http(&["GET /slow HTTP/1.1", "Host: h"], "")).await;
     let _held = origin.next().await;
     assert_eq!(client.response().await.status, 504);
@@ -197,7 +198,7 @@ async fn lines_are_of_the_length_that_is_allowed() {
     let origin = Upstream::echo().await;
     let file = File::new();
     let gateway = GATEWAY.start(Config::to(&origin).top(&file.keys(", line: 4KiB"))).await;
-    gateway.client().await.get(&format!("/{}", "x".repeat(20_000))).await;
+    gateway.client().await.get(&format!("/{}", "x".repeat(6_000))).await;
     let told = lines(&file.path(), 1).await;
     let line: Value = serde_json::from_str(&told[0]).expect("it is whole");
     assert!(told[0].len() < 4096 && line["path"].as_str().is_some_and(|path| path.ends_with("...")), "{line}");

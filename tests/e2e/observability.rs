@@ -103,7 +103,7 @@ async fn busy_scrape() -> String {
         cert.display(),
         key.display()
     );
-    let config = config.to_string().replace("upstreams:\n", &format!("{listener}upstreams:\n"));
+    let config = config.to_string().replace("plugins:\n", &format!("{listener}plugins:\n"));
     let gateway = GATEWAY.start(config).await;
     let mut client = gateway.client().await;
     assert_eq!(client.get("/").await.status, 200);

@@ -224,7 +224,7 @@ async fn the_last_spans_are_exported_at_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_plugins_belong_to_the_trace() {
     let (origin, other, collector) = (Upstream::echo().await, Upstream::echo().await, Collector::start().await);
-    let grant = format!("grants: {{ http: ['http://{other}'] }}");
+    let grant = format!("grants: {{ http: ['http://{other}'], private_addresses: true }}");
     let config = traced(&origin, &collector, "")
         .plugin_with("outbound", &guest("outbound"), &grant)
         .route("filters: [{ use: outbound, config: {} }]");

@@ -105,6 +105,7 @@ impl ProxyError {
         if told.status.is_server_error() && !matches!(self, Self::VersionUnknown | Self::Overloaded) {
             let id = request_id.to_str().unwrap_or_default();
             let flag = self.flag().map_or("", Flag::code);
+            let trace_id = (!trace_id.is_empty()).then_some(trace_id);
             tracing::warn!(request_id = id, trace_id, status = told.status.as_u16(), flag, error = %self, "request failed");
         }
         let (mut headers, body) = problem(told.status, &told.detail, request_id);
