@@ -15,7 +15,9 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     let config = Config::to(&origin)
         .top("admin: { address: 127.0.0.1:0 }")
         .plugin("stamp", &guest("stamp"))
-        .route("filters: [{ use: cors, config: { origins: ['https://example.com'] } }, { use: stamp }]");
+        .route("filters:")
+        .route("  - { use: cors, config: { allow_origins: ['https://example.com'] } }")
+        .route("  - { use: stamp, config: { name: x-stamp, value: '1' } }");
     let mut gateway = GATEWAY.start(&config).await;
     // What is wrong with a configuration is shown with the line that it stands in.
     gateway.reload_fails(config.clone().top("x: '<b>bold</b>'")).await;
@@ -37,8 +39,9 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     shows("plugins", &["stamp", "configuration"]);
     shows("upstreams", &["origin", &origin.to_string(), "healthy"]);
     shows("swapped", &["override"]);
-    shows("events", &["swap", "<img src=x onerror=alert(1)>"]);
-    shows("reload", &["the last reload failed", "<b>bold</b>"]);
+    shows("events", &["swap", "serving"]);
+    shows("held", &["<img src=x onerror=alert(1)>"]);
+    shows("reload", &["The last reload failed", "<b>bold</b>"]);
     assert_eq!(seen["lockedBefore"], 4, "without a token nothing can be done: {seen}");
     // Names and reasons are text, whatever they look like; and nothing comes from elsewhere.
     assert_eq!((&seen["injected"], &seen["origins"].as_array().map(Vec::len)), (&0.into(), &Some(1)), "{seen}");

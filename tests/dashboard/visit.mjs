@@ -66,6 +66,7 @@ await page.locator("#notice", { hasText: "swap stamp: serving" }).waitFor();
 await row("plugins", "stamp").locator(".tag.warn", { hasText: "override" }).waitFor();
 await page.locator("#events li", { hasText: "swap" }).first().waitFor();
 seen.swapped = await text("#plugins tbody tr");
+seen.held = [await row("plugins", "stamp").locator(".tag.warn").first().getAttribute("title")];
 seen.events = await text("#events li");
 await picture("dashboard-light.png");
 

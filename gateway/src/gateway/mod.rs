@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! mod           start, reload
+//! engine        what runs plugins
 //! listeners     what is listened on
 //! drain         the end
 //! upgrade       another process takes this one's place
@@ -22,6 +23,7 @@
 //! operator      all of it, as the admin API asks for it
 //! ```
 
+mod engine;
 mod listeners;
 mod drain;
 mod upgrade;
@@ -43,7 +45,7 @@ mod follow;
 mod configure;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,12 +56,12 @@ use tokio::sync::{Notify, broadcast};
 use crate::config::model::{self as config, Config};
 use crate::config::{Fault, Faults, Loaded, Texts};
 use crate::control::{AdminError, Event, Exporter, Overrides, SourceError, StateDir, StateDirError};
-use crate::outbound::Trust;
-use crate::plugin::{CompileLimits, EngineOptions, Runtime, Version};
+use crate::plugin::{Runtime, Version};
 use crate::server::{self, Overload, Permits, WorkerHandle};
 use crate::snapshot::{self, Choices, Snapshot};
 use crate::sockets::Inheritance;
 use crate::telemetry::{Metrics, Telemetry};
+pub(crate) use engine::plugin_runtime;
 use listeners::Listeners;
 use pid_file::PidFile;
 pub use source::Source;
@@ -376,27 +378,6 @@ impl Shared {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The engine of plugins. `state_dir` belongs to this user alone.
-pub(crate) fn plugin_runtime(
-    config: &config::Runtime,
-    state_dir: &Path,
-    program: PathBuf,
-) -> Result<Runtime, GatewayError> {
-    let options = EngineOptions {
-        slots: config.slots,
-        state_dir: state_dir.to_owned(),
-        cache_bytes: config.cache.0,
-        compiler: program,
-        compile_limits: CompileLimits {
-            timeout: config.compile_timeout,
-            memory_bytes: config.compile_memory.0,
-            parallel: config.parallel_compiles,
-        },
-        trust: Trust::default(),
-    };
-    Runtime::new(options).map_err(|error| GatewayError::Engine(format!("{error:#}")))
 }
 
 fn cores() -> usize {
