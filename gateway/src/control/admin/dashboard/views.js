@@ -87,7 +87,8 @@ function stage(filter, route, plugins, history) {
 function box({ kind, name, what, taken, p99 }, most) {
   const bar = element("span", { class: "time", "aria-hidden": "true" });
   bar.style.width = `${Math.round((100 * (taken ?? 0)) / most)}%`;
-  const times = taken === undefined ? "no calls" : `mean ${time(taken)}${p99 === undefined ? "" : ` · p99 ${time(p99)}`}`;
+  const none = what === "native" ? "times: telemetry.metrics.filter_histograms" : "no calls";
+  const times = taken === undefined ? none : `mean ${time(taken)}${p99 === undefined ? "" : ` · p99 ${time(p99)}`}`;
   return element("div", { class: `stage ${kind}` }, element("strong", {}, name), element("small", {}, what), element("small", {}, times), bar);
 }
 
