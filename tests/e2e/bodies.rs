@@ -171,15 +171,10 @@ async fn trailers_pass_on_the_way_down_to_clients_that_take_them() {
     let lines = ["GET / HTTP/1.1", "Host: test.example", "TE: trailers", "Connection: te"];
     let answer = client.ask(&lines, "").await;
     assert_eq!((answer.text().as_str(), answer.trailers.get("x-sum")), ("abc", Some("6")));
-    let asked = origin.last_request().fields;
-    assert_eq!(
-        (asked.all("te"), asked.all("connection")),
-        (vec!["trailers"], vec!["te"]),
-        "the upstream is told as well"
-    );
     let answer = client.get("/").await;
     assert_eq!((answer.text().as_str(), answer.trailers.get("x-sum")), ("abc", None));
-    assert!(!origin.last_request().fields.has("te"));
+    // It is of the client's connection, and an HTTP/1.1 upstream may send them all the same.
+    assert!(origin.requests().iter().all(|request| !request.fields.has("te")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

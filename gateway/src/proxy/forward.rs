@@ -21,7 +21,7 @@ use crate::filter::{Exchange, Forwarding, Origin, ResponseHead};
 use crate::message::{Body, BodyLimits, has_token, strip_hop_by_hop};
 use crate::snapshot::{Route, Target};
 use crate::telemetry::{TRACEPARENT, Table};
-use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, SendError, Sent, Upstream};
+use crate::upstream::{Client, Failed, Loss, On, Outcome, Pick, Protocol, SendError, Sent, Upstream};
 
 /// Sends the exchange's request, and fills in its response: the head, and the body as it arrives; in the body's place a tunnel, when the
 /// upstream agreed on one.
@@ -250,12 +250,13 @@ pub(super) fn upstream_request(exchange: &Exchange, headers: HeaderMap, body: Bo
     *request.uri_mut() = exchange.uri.clone();
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    // The one thing of the client's connection that is said again on the upstream's.
-    let wants_trailers = exchange.upgrade.is_none() && has_token(request.headers(), &TE, "trailers");
+    // The one thing of the client's connection that is said again on the upstream's, where HTTP/2 may carry it.
+    let may_tell = upstream.transport.protocol != Protocol::Http1 && exchange.upgrade.is_none();
+    let wants_trailers = may_tell && has_token(request.headers(), &TE, "trailers");
     strip_hop_by_hop(request.headers_mut());
     if wants_trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-        // Over HTTP/1.1 it is said to be of this hop (RFC 9110 §10.1.4); HTTP/2 has it without.
+        // Where it turns out to be HTTP/1.1, it is said to be of this hop (RFC 9110 §10.1.4).
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(upgrade) = &exchange.upgrade {
