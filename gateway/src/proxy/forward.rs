@@ -85,8 +85,8 @@ async fn once(way: &Way<'_>, route: &Route, exchange: &mut Exchange) -> Result<S
     } else {
         exchange.headers.clone()
     };
-    let request = upstream_request(exchange, headers, body);
-    let again = || (!has_body).then(|| upstream_request(exchange, exchange.headers.clone(), Body::Empty));
+    let request = upstream_request(way.upstream, exchange, headers, body);
+    let again = || (!has_body).then(|| upstream_request(way.upstream, exchange, exchange.headers.clone(), Body::Empty));
     way.attempt(endpoint, request, again, exchange).await.map_err(|lost| lost.error)
 }
 
@@ -243,7 +243,12 @@ fn outcome(tried: &Result<Sent, Box<Lost>>, latency: Duration) -> Option<Outcome
 }
 
 /// The exchange's request in the form the upstream's connection takes.
-pub(super) fn upstream_request(exchange: &Exchange, headers: HeaderMap, body: Body) -> Request<Body> {
+pub(super) fn upstream_request(
+    upstream: &Upstream,
+    exchange: &Exchange,
+    headers: HeaderMap,
+    body: Body,
+) -> Request<Body> {
     let may_have_body = !body.is_end_stream();
     let mut request = Request::new(body);
     *request.method_mut() = exchange.method.clone();

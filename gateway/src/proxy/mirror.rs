@@ -22,7 +22,7 @@ pub(super) fn attach(generation: &Rc<Generation>, exchange: &mut Exchange) {
             upstream.mirrored.count(MirrorOutcome::Dropped);
             continue;
         };
-        let request = upstream_request(exchange, exchange.headers.clone(), Body::Empty);
+        let request = upstream_request(upstream, exchange, exchange.headers.clone(), Body::Empty);
         let generation = generation.clone();
         let take = move |copy: Option<WholeBody>| match copy {
             Some(copy) => drop(tokio::task::spawn_local(send(generation, place, with_body(request, copy), permit))),

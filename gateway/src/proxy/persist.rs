@@ -95,7 +95,7 @@ impl<'t> Tries<'t> {
         let endpoint = self.way.pick(&self.tried).ok_or_else(no_endpoint)?;
         self.tried.push(endpoint);
         let (way, exchange) = (self.way, self.exchange);
-        let request = |body| upstream_request(exchange, exchange.headers.clone(), body);
+        let request = |body| upstream_request(way.upstream, exchange, exchange.headers.clone(), body);
         let first: Request<Body> = request(self.body.take());
         let second = self.body.again();
         let again = move || second.filter(Source::can_repeat).map(|mut second| request(second.take()));
