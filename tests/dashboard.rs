@@ -13,7 +13,7 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     let Some(browser) = Browser::find().await else { return };
     let origin = Upstream::echo().await;
     let config = Config::to(&origin)
-        .top("admin: { address: 127.0.0.1:0 }")
+        .top("admin: { address: 127.0.0.1:0 }\nstate_dir: state")
         .plugin("stamp", &guest("stamp"))
         .route("filters:")
         .route("  - { use: cors, config: { allow_origins: ['https://example.com'] } }")
