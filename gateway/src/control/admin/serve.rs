@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::desk::Desk;
@@ -217,7 +217,10 @@ async fn serve(
     _permit: OwnedSemaphorePermit,
     mut retired: watch::Receiver<bool>,
 ) {
+    let asked = Arc::new(Notify::new());
+    let noted = asked.clone();
     let service = service_fn(move |request: Request<Incoming>| {
+        noted.notify_one();
         let answering = answering.clone();
         async move { Ok::<_, Infallible>(answering.answer(request.map(Body::new), peer).await) }
     });
@@ -227,10 +230,15 @@ async fn serve(
         .max_header_size(limits.head_bytes)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    // hyper would close a connection unheard whose first request is still on its way.
+    let leaving = async {
+        let _ = retired.changed().await;
+        asked.notified().await;
+    };
     // Errors here are the client's: it went away, or spoke no HTTP and was told so.
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = retired.changed() => {
+        () = leaving => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
