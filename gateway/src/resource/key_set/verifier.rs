@@ -111,7 +111,12 @@ impl Verifier {
         // Twice: the first load may have been under way before the key was added.
         for _ in 0..2 {
             let keys_are_missing = matches!(outcome, Err(Refusal::UnknownKey | Refusal::Unavailable));
-            if !keys_are_missing || !self.set.reload().await {
+            if !keys_are_missing {
+                break;
+            }
+            // A load that others waited for may have ended since the keys were looked at, and the next one is not due.
+            let is_behind = || self.generation != self.set.generation();
+            if !is_behind() && !self.set.reload().await && !is_behind() {
                 break;
             }
             outcome = self.verify_at(token, unix_seconds());
