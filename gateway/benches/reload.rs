@@ -2,15 +2,14 @@
 //!
 //! `cargo bench -p witgate --bench reload`
 
+mod support;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use witgate::config::{Text, Texts, assemble, warnings};
-use witgate::outbound::Trust;
-use witgate::plugin::{CompileLimits, EngineOptions, Runtime};
 use witgate::snapshot::{Choices, build};
 
 const ROUTES: usize = 10_000;
@@ -49,15 +48,7 @@ fn reload(criterion: &mut Criterion) {
     let text = Text { name: "gateway.yaml".to_owned(), folder: PathBuf::new(), text: text(), unread: None };
     let texts = Texts { own: vec![text], ..Texts::default() };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let runtime = Runtime::new(EngineOptions {
-        slots: 8,
-        state_dir: std::env::temp_dir().join("witgate-bench"),
-        cache_bytes: 1 << 30,
-        compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
-        compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30, parallel: 2 },
-        trust: Trust::default(),
-    })
-    .expect("an engine");
+    let runtime = support::engine();
     let mut group = criterion.benchmark_group("reload of 10,000 routes");
     group.sample_size(10);
     group.bench_function("text to configuration", |b| {

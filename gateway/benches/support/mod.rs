@@ -27,21 +27,26 @@ pub struct Bench {
     connection: Rc<Connection>,
 }
 
+/// The engine, with a state folder that outlives a bench: components are compiled once.
+pub fn engine() -> Runtime {
+    Runtime::new(EngineOptions {
+        slots: 8,
+        state_dir: std::env::temp_dir().join("witgate-bench"),
+        cache_bytes: 1 << 30,
+        compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
+        compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30, parallel: 2 },
+        trust: Trust::default(),
+    })
+    .expect("an engine")
+}
+
 impl Bench {
     pub fn new() -> Self {
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(Default::default())
             .expect("a runtime");
-        let runtime = Runtime::new(EngineOptions {
-            slots: 8,
-            state_dir: std::env::temp_dir().join("witgate-bench"),
-            cache_bytes: 1 << 30,
-            compiler: PathBuf::from(env!("CARGO_BIN_EXE_witgate")),
-            compile_limits: CompileLimits { timeout: Duration::from_secs(60), memory_bytes: 2 << 30, parallel: 2 },
-            trust: Trust::default(),
-        })
-        .expect("an engine");
+        let runtime = engine();
         let gate = runtime.worker_gate();
         let connection = Rc::new(Connection::new("http".into(), IpAddr::V4(Ipv4Addr::LOCALHOST), "http"));
         Self { tokio, runtime, gate, connection }

@@ -10,6 +10,8 @@
 //! client       a plugin's request: small, bounded, to where it may go
 //! caller       a request of the control plane, to a server that the configuration names
 //! collector    spans to an OpenTelemetry collector
+//! etcd         what an etcd server is asked and says
+//! consul       how a Consul server is asked to wait
 //! fetch        a document by URL: bounded, only if it changed, resumed when it breaks off
 //! ```
 
@@ -20,6 +22,8 @@ mod connections;
 mod client;
 mod caller;
 mod collector;
+pub mod etcd;
+pub mod consul;
 mod fetch;
 
 pub use address::Reach;

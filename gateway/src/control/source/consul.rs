@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::SourceError;
 use super::remote::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, Address, Credential, RemoteError, in_time, pause};
 use crate::config::Text;
+use crate::outbound::consul::{longest, next_index};
 use crate::outbound::{CallError, Caller, Trust};
 
 pub(super) struct Consul {
@@ -106,9 +107,8 @@ impl Consul {
         let (url, patience) = if index == 0 {
             (self.url.clone(), ANSWER_TIMEOUT)
         } else {
-            // Consul adds up to a sixteenth to what it is asked to wait.
             let url = format!("{}&index={index}&wait={}s", self.url, WAIT.as_secs());
-            (url, WAIT + WAIT / 16 + ANSWER_TIMEOUT)
+            (url, longest(WAIT) + ANSWER_TIMEOUT)
         };
         let asked = in_time(patience, self.caller.get_with(&url, fields, ANSWER_BYTES_MAX)).await;
         let (headers, body) = match asked {
@@ -143,29 +143,7 @@ impl Consul {
     }
 }
 
-/// Consul's own rules: an index that is missing, 0 or goes backwards means to begin anew.
-fn next_index(last: u64, headers: &HeaderMap) -> u64 {
-    let index = headers.get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok()).unwrap_or(0);
-    if index < last { 0 } else { index }
-}
-
 /// What of a key must be escaped in a path.
 const KEY: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const WAIT: Duration = Duration::from_secs(300);
 const TOKEN_VARIABLE: &str = "CONSUL_HTTP_TOKEN";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_that_goes_backwards_begins_anew() {
-        let answered = |index: &str| {
-            HeaderMap::from_iter([("x-consul-index".parse().expect("a name"), index.parse().expect("a value"))])
-        };
-        for (last, told, next) in [(0, "7", 7), (7, "9", 9), (7, "7", 7), (9, "3", 0), (9, "x", 0)] {
-            assert_eq!(next_index(last, &answered(told)), next);
-        }
-        assert_eq!(next_index(5, &HeaderMap::new()), 0);
-    }
-}

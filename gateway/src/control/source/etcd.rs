@@ -3,56 +3,32 @@
 //! A watch only tells that something has changed; then all is read again, which is right also after a compaction, a restart of the server
 //! or a stream that broke off.
 
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::BytesMut;
 use http::StatusCode;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::SourceError;
 use super::remote::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, Address, KEYS_MAX, RemoteError, in_time, pause};
 use crate::config::Text;
+use crate::outbound::etcd::{KeyValue, Keys, Range, Told, Watch};
 use crate::outbound::{CallError, Caller, Trust};
 
 pub(super) struct Etcd {
     address: Address,
     caller: Caller,
-    /// The first key, and the first behind all of them.
-    range: [String; 2],
+    keys: Keys,
     /// Of what was read last; 0 before that.
     revision: AtomicU64,
     /// Failures in a row.
     failures: AtomicU32,
     /// What the server gave for user and password.
-    token: std::sync::Mutex<Option<String>>,
-}
-
-#[derive(Deserialize)]
-struct Range {
-    header: Header,
-    #[serde(default)]
-    kvs: Vec<KeyValue>,
-}
-
-/// Numbers of 64 bits are text in the JSON of Protocol Buffers.
-#[derive(Deserialize)]
-struct Header {
-    revision: String,
-}
-
-#[derive(Deserialize)]
-struct KeyValue {
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    value: String,
+    token: Mutex<Option<String>>,
 }
 
 #[derive(Deserialize)]
@@ -62,14 +38,13 @@ struct Authenticated {
 
 impl Etcd {
     pub(super) fn new(address: Address, trust: &Trust) -> Result<Self, SourceError> {
-        let range = [BASE64.encode(&address.prefix), BASE64.encode(behind(address.prefix.as_bytes()))];
         Ok(Self {
             caller: address.caller(trust)?,
+            keys: Keys::beginning(&address.prefix),
             address,
-            range,
             revision: AtomicU64::new(0),
             failures: AtomicU32::new(0),
-            token: std::sync::Mutex::default(),
+            token: Mutex::default(),
         })
     }
 
@@ -103,13 +78,11 @@ impl Etcd {
     }
 
     async fn range(&self) -> Result<Vec<Text>, RemoteError> {
-        let [key, range_end] = &self.range;
         // One more than may be tells that there are too many.
-        let question = json!({ "key": key, "range_end": range_end, "limit": KEYS_MAX + 1 });
-        let answer = self.ask("/v3/kv/range", &question).await?;
+        let answer = self.ask("/v3/kv/range", &self.keys.question(Some(KEYS_MAX + 1))).await?;
         let range: Range =
             serde_json::from_slice(&answer).map_err(|error| RemoteError::Malformed(error.to_string()))?;
-        let revision = range.header.revision.parse().map_err(|_| RemoteError::Malformed("no revision".to_owned()))?;
+        let revision = range.revision().ok_or_else(|| RemoteError::Malformed("no revision".to_owned()))?;
         let texts = self.texts(range.kvs)?;
         self.revision.store(revision, Relaxed);
         Ok(texts)
@@ -130,35 +103,32 @@ impl Etcd {
 
     /// Comes back well when there was a change.
     async fn watch(&self) -> Result<(), RemoteError> {
-        let [key, range_end] = &self.range;
-        let from = (self.revision.load(Relaxed) + 1).to_string();
-        let wish = json!({ "create_request": { "key": key, "range_end": range_end, "start_revision": from } });
+        let wish = self.keys.watch_from(self.revision.load(Relaxed) + 1);
         let token = self.token().await?;
         let url = format!("{}/v3/watch", self.address.origin);
-        let opened = self.caller.open_as(&url, wish.to_string().into(), token.as_deref());
-        let mut watch = Watch { body: in_time(ANSWER_TIMEOUT, opened).await?, line: BytesMut::new() };
+        let opened = self.caller.open_as(&url, wish.into(), token.as_deref());
+        let mut watch = Watch::new(in_time(ANSWER_TIMEOUT, opened).await?, ANSWER_BYTES_MAX);
         loop {
             match tokio::time::timeout(WATCH_MAX, watch.next()).await {
                 // A stream on which nothing came for so long may be dead without anybody knowing.
                 Err(_) => return Ok(()),
-                Ok(told) => {
-                    if told? {
-                        return Ok(());
-                    }
-                }
+                Ok(Ok(Told::Nothing)) => {}
+                // After a compaction the revision to go on from is no more: then all is read again, which gives a new one.
+                Ok(Ok(Told::Changed | Told::Canceled)) => return Ok(()),
+                Ok(Err(error)) => return Err(RemoteError::Malformed(error.to_string())),
             }
         }
     }
 
     /// Asks, and where the server has forgotten the token, asks once more with a new one.
-    async fn ask(&self, path: &str, question: &serde_json::Value) -> Result<bytes::Bytes, RemoteError> {
+    async fn ask(&self, path: &str, question: &str) -> Result<bytes::Bytes, RemoteError> {
         let url = format!("{}{path}", self.address.origin);
         for is_last in [false, true] {
             let token = self.token().await?;
-            let asked = self.caller.post_as(&url, question.to_string().into(), token.as_deref(), ANSWER_BYTES_MAX);
+            let asked = self.caller.post_as(&url, question.to_owned().into(), token.as_deref(), ANSWER_BYTES_MAX);
             match in_time(ANSWER_TIMEOUT, asked).await {
                 Err(RemoteError::Call(CallError::Status(StatusCode::UNAUTHORIZED))) if !is_last && token.is_some() => {
-                    *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    *self.held() = None;
                 }
                 answer => return answer,
             }
@@ -166,10 +136,14 @@ impl Etcd {
         Err(RemoteError::Call(CallError::Status(StatusCode::UNAUTHORIZED)))
     }
 
+    fn held(&self) -> MutexGuard<'_, Option<String>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What shows who asks; none where the address names no user.
     async fn token(&self) -> Result<Option<String>, RemoteError> {
         let Some(user) = &self.address.user else { return Ok(None) };
-        if let Some(token) = &*self.token.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(token) = &*self.held() {
             return Ok(Some(token.clone()));
         }
         let password = self.address.credential.as_ref().map(super::remote::Credential::read).transpose()?;
@@ -179,54 +153,9 @@ impl Etcd {
         let answer = in_time(ANSWER_TIMEOUT, asked).await?;
         let answer: Authenticated =
             serde_json::from_slice(&answer).map_err(|error| RemoteError::Malformed(error.to_string()))?;
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.token.clone());
+        *self.held() = Some(answer.token.clone());
         Ok(Some(answer.token))
     }
-}
-
-/// A stream of changes, one JSON object a line.
-struct Watch {
-    body: Incoming,
-    line: BytesMut,
-}
-
-impl Watch {
-    /// Whether the next line tells of a change, or that what was watched from is gone.
-    async fn next(&mut self) -> Result<bool, RemoteError> {
-        let over = |why: &str| RemoteError::Malformed(why.to_owned());
-        let line = loop {
-            if let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
-                break self.line.split_to(end + 1);
-            }
-            let Some(Ok(frame)) = self.body.frame().await else { return Err(over("the stream ended")) };
-            let data = frame.into_data().unwrap_or_default();
-            if self.line.len() + data.len() > ANSWER_BYTES_MAX {
-                return Err(over("a line of the stream has no end"));
-            }
-            self.line.extend_from_slice(&data);
-        };
-        let told: serde_json::Value =
-            serde_json::from_slice(&line).map_err(|error| RemoteError::Malformed(error.to_string()))?;
-        let result = &told["result"];
-        if told.get("error").is_some() {
-            return Err(over("the server gave the watch up"));
-        }
-        // After a compaction the revision to go on from is no more: then all is read again, which gives a new one.
-        Ok(result["canceled"] == true || result["events"].is_array())
-    }
-}
-
-/// The first key that does not begin so, as etcd wants the end of a range.
-fn behind(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return end;
-        }
-    }
-    // Every key from the prefix on.
-    vec![0]
 }
 
 /// Several keys are often written one after the other.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::super::Endpoint;
 use super::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, DiscoveryError, Found};
+use crate::outbound::consul::{longest, next_index};
 use crate::outbound::{Caller, Trust};
 
 pub(super) struct Consul {
@@ -67,8 +67,7 @@ impl Consul {
     }
 
     async fn read(&mut self) -> Result<Found, DiscoveryError> {
-        // Consul adds up to a sixteenth to what it is asked to wait.
-        let patience = self.wait + self.wait / 16 + ANSWER_TIMEOUT;
+        let patience = longest(self.wait) + ANSWER_TIMEOUT;
         let patience = if self.index == 0 { ANSWER_TIMEOUT } else { patience };
         let url = format!("{}&index={}", self.url, self.index);
         let asked = self.caller.get(&url, ANSWER_BYTES_MAX);
@@ -79,12 +78,6 @@ impl Consul {
             serde_json::from_slice(&body).map_err(|error| DiscoveryError::Malformed(error.to_string()))?;
         Ok(entries.into_iter().filter_map(member).collect())
     }
-}
-
-/// Consul's own rules: an index that is missing, 0 or goes backwards means to begin anew.
-fn next_index(last: u64, headers: &HeaderMap) -> u64 {
-    let index = headers.get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok()).unwrap_or(0);
-    if index < last { 0 } else { index }
 }
 
 fn member(entry: Entry) -> Option<(Endpoint, u32)> {
@@ -113,16 +106,5 @@ mod tests {
         let found: Found = entries.into_iter().filter_map(member).collect();
         let endpoint = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
         assert_eq!(found, [(endpoint("10.0.0.1", 80), 1), (endpoint("10.1.0.1", 81), 3)]);
-    }
-
-    #[test]
-    fn an_index_that_goes_backwards_begins_anew() {
-        let answered = |index: &str| {
-            HeaderMap::from_iter([("x-consul-index".parse().expect("a name"), index.parse().expect("a value"))])
-        };
-        for (last, told, next) in [(0, "7", 7), (7, "9", 9), (7, "7", 7), (9, "3", 0), (9, "x", 0)] {
-            assert_eq!(next_index(last, &answered(told)), next);
-        }
-        assert_eq!(next_index(5, &HeaderMap::new()), 0);
     }
 }
