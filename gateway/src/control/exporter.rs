@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::outbound::{Collector, Trust};
-use crate::telemetry::{SpanBatch, SpanOutcome, SpanQueue, TracingRules};
+use crate::telemetry::{SpanBatch, SpanOutcome, SpanQueue, Spans, TracingRules};
 
 /// The task, from outside.
 #[derive(Debug)]
@@ -51,9 +50,9 @@ impl Work {
             let Some(mut batch) = self.next(None, &mut is_ending, &mut ended).await else { return };
             let patience = Instant::now() + GATHER_MAX;
             let mut other = None;
-            while batch.spans.len() < EXPORT_SPANS_MAX {
+            while batch.spans.len() < EXPORT_SPANS_ENOUGH {
                 match self.next(Some(patience), &mut is_ending, &mut ended).await {
-                    Some(more) if Arc::ptr_eq(&more.rules, &batch.rules) => batch.spans.extend(more.spans),
+                    Some(more) if Arc::ptr_eq(&more.rules, &batch.rules) => batch.spans.append(&more.spans),
                     more => {
                         other = more;
                         break;
@@ -91,7 +90,7 @@ impl Work {
     }
 
     async fn export(&mut self, batch: SpanBatch) {
-        let SpanBatch { rules, mut spans } = batch;
+        let SpanBatch { rules, spans } = batch;
         if !self.collector.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, &rules)) {
             let made = self.trust.collector(&rules);
             let error = made.as_ref().err().map(ToString::to_string);
@@ -100,13 +99,10 @@ impl Work {
                 self.failed(&error);
             }
         }
-        while !spans.is_empty() {
-            let rest = spans.split_off(spans.len().min(EXPORT_SPANS_MAX));
-            self.send(std::mem::replace(&mut spans, rest)).await;
-        }
+        self.send(&spans).await;
     }
 
-    async fn send(&mut self, spans: Vec<SpanData>) {
+    async fn send(&mut self, spans: &Spans) {
         let count = spans.len();
         let Some((_, Some(collector))) = &self.collector else {
             return self.queue.done(count, SpanOutcome::Failed);
@@ -135,7 +131,7 @@ impl Work {
 
 /// How long spans wait for more to go with them.
 const GATHER_MAX: Duration = Duration::from_secs(1);
-/// Spans of one export.
-const EXPORT_SPANS_MAX: usize = 512;
+/// With so many spans an export waits for no more.
+const EXPORT_SPANS_ENOUGH: usize = 512;
 /// How long the end of the process waits for the last export.
 const FINISH_MAX: Duration = Duration::from_secs(2);

@@ -135,4 +135,4 @@ fn unavailable(error: &(dyn Error + 'static)) -> CallError {
     CallError::Unavailable(in_full(error))
 }
 
-const AGENT: &str = concat!("witgate/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("witgate/", env!("CARGO_PKG_VERSION"));

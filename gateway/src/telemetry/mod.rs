@@ -27,7 +27,7 @@ pub use metrics::{
 };
 pub use requests::{Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, Table, method_of};
 pub use traces::{
-    CallSpan, RequestSpans, SpanBatch, SpanDesk, SpanOutcome, SpanQueue, TRACEPARENT, TRACESTATE, Trace, Tracer,
+    CallSpan, RequestSpans, SpanBatch, SpanDesk, SpanOutcome, SpanQueue, Spans, TRACEPARENT, TRACESTATE, Trace, Tracer,
     TracingRules, TrySpan, TrySpanId,
 };
 

@@ -7,6 +7,7 @@ use super::entry::Entry;
 use super::escape::{Escape, append};
 use super::field::Plain;
 use super::format::{Piece, Place, Shape};
+use super::ip_text::IpText;
 use super::redact::REDACTED;
 use super::rules::AccessLog;
 
@@ -23,8 +24,8 @@ pub(super) struct Encoder<'l> {
 }
 
 impl<'l> Encoder<'l> {
-    pub(super) fn new(log: &'l AccessLog, line: &'l mut Vec<u8>, clock: &'l mut Clock) -> Self {
-        let room = log.line_bytes_max.saturating_sub(log.format.fixed_bytes());
+    /// For a line whose values have so much room.
+    pub(super) fn new(log: &'l AccessLog, room: usize, line: &'l mut Vec<u8>, clock: &'l mut Clock) -> Self {
         let escape = if matches!(log.format.0, Shape::Json(_)) { Escape::Json } else { Escape::Hex };
         let end = line.len() + room;
         // One long value must not leave nothing to those behind it.
@@ -91,7 +92,7 @@ impl<'l> Encoder<'l> {
             Plain::Time => self.time(|clock, line| clock.common(line, entry.began)),
             Plain::RequestId => self.text(entry.request_id),
             Plain::TraceId => self.text_or_none(entry.trace_id.map(str::as_bytes)),
-            Plain::Client => self.text(entry.client.to_string().as_bytes()),
+            Plain::Client => self.text(IpText::of(entry.client).as_str().as_bytes()),
             Plain::User => self.text_or_none(entry.attribute("user").map(str::as_bytes)),
             Plain::Method => self.text(entry.method.as_bytes()),
             Plain::Scheme => self.text(entry.scheme.as_bytes()),
@@ -161,7 +162,7 @@ impl<'l> Encoder<'l> {
             if at > 0 {
                 self.line.push(b',');
             }
-            let took_us = u64::try_from(filter.took.as_micros()).unwrap_or(u64::MAX);
+            let took_us = microseconds(filter.took);
             if !self.is_json() {
                 self.value(filter.name.as_bytes());
                 self.line.push(b':');
@@ -233,7 +234,7 @@ impl<'l> Encoder<'l> {
     }
 
     fn milliseconds(&mut self, time: Duration) {
-        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let us = microseconds(time);
         self.digits(us / 1000);
         let part = us % 1000;
         let digit = |value: u64| b'0' + (value % 10) as u8;
@@ -257,6 +258,11 @@ impl<'l> Encoder<'l> {
         }
         self.line.extend_from_slice(&digits[at..]);
     }
+}
+
+/// In 64 bits, which do for longer than anything runs.
+fn microseconds(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
 }
 
 /// Stands where a value was cut.
@@ -308,7 +314,7 @@ mod tests {
 
     fn line(log: &AccessLog, entry: &Entry<'_>) -> String {
         let (mut line, mut clock) = (Vec::new(), Clock::default());
-        Encoder::new(log, &mut line, &mut clock).encode(entry);
+        Encoder::new(log, log.room(), &mut line, &mut clock).encode(entry);
         String::from_utf8(line).expect("lines are UTF-8")
     }
 

@@ -6,6 +6,7 @@
 //! format   JSON, or a text with places for fields
 //! rules    which lines are written, how and where
 //! redact   what no line may show
+//! ip_text  an address as text
 //! escape   whatever clients write, a line stays a line
 //! encode   an entry as a line of bounded length
 //! clock    the time of the day, made into text once a second
@@ -19,6 +20,7 @@ mod format;
 mod rules;
 mod redact;
 mod escape;
+mod ip_text;
 mod encode;
 mod clock;
 mod pen;
@@ -26,6 +28,7 @@ mod writer;
 
 pub use entry::{Entry, FilterCall};
 pub use format::FormatError;
+pub(crate) use ip_text::IpText;
 pub use pen::{Desk, Pen};
 pub use redact::Redact;
 pub use rules::{AccessLog, Only, Output, Statuses};

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::clock::Clock;
 use super::encode::Encoder;
@@ -16,7 +17,6 @@ pub struct Desk {
     sheet: RefCell<Sheet>,
 }
 
-#[derive(Default)]
 struct Sheet {
     /// Where the lines in `text` go.
     output: Option<Arc<Output>>,
@@ -24,6 +24,9 @@ struct Sheet {
     text: Vec<u8>,
     lines: u64,
     clock: Clock,
+    /// Buffers that are written come back, so that few are in use and those are in the cache.
+    spent: Receiver<Vec<u8>>,
+    home: Sender<Vec<u8>>,
 }
 
 /// What writes the lines of one configuration.
@@ -31,16 +34,21 @@ pub struct Pen {
     desk: Rc<Desk>,
     output: Arc<Output>,
     log: AccessLog,
+    /// Bytes that the values of a line may take.
+    room: usize,
 }
 
 impl Desk {
     pub fn new(queue: Arc<Queue>) -> Rc<Self> {
-        Rc::new(Self { queue, sheet: RefCell::default() })
+        let (home, spent) = mpsc::channel();
+        let (text, clock) = (Vec::new(), Clock::default());
+        let sheet = Sheet { output: None, queue_bytes_max: 0, text, lines: 0, clock, spent, home };
+        Rc::new(Self { queue, sheet: RefCell::new(sheet) })
     }
 
     /// A pen for lines of this kind.
     pub fn pen(self: &Rc<Self>, log: &AccessLog) -> Rc<Pen> {
-        Rc::new(Pen { desk: self.clone(), output: Arc::new(log.output.clone()), log: log.clone() })
+        Rc::new(Pen { desk: self.clone(), output: Arc::new(log.output.clone()), log: log.clone(), room: log.room() })
     }
 
     /// Hands over what was gathered.
@@ -68,7 +76,7 @@ impl Pen {
             sheet.output = Some(self.output.clone());
             sheet.queue_bytes_max = self.log.queue_bytes_max;
         }
-        Encoder::new(&self.log, &mut sheet.text, &mut sheet.clock).encode(entry);
+        Encoder::new(&self.log, self.room, &mut sheet.text, &mut sheet.clock).encode(entry);
         sheet.lines += 1;
         if sheet.text.len() >= BATCH_BYTES {
             sheet.hand_over(&self.desk.queue);
@@ -82,12 +90,14 @@ impl Sheet {
         if self.text.is_empty() {
             return;
         }
-        // What follows is likely to be as long.
-        let text = std::mem::replace(&mut self.text, Vec::with_capacity(BATCH_BYTES / 4));
+        let next = self.spent.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER_BYTES));
+        let text = std::mem::replace(&mut self.text, next);
         let lines = std::mem::take(&mut self.lines);
-        queue.put(Batch { output: output.clone(), text, lines }, self.queue_bytes_max);
+        queue.put(Batch { output: output.clone(), text, lines, home: self.home.clone() }, self.queue_bytes_max);
     }
 }
 
 /// A batch is handed over when it has so many bytes; otherwise a few times a second.
-const BATCH_BYTES: usize = 64 << 10;
+const BATCH_BYTES: usize = 32 << 10;
+/// With room for a line of the usual length that ends beyond it.
+const BUFFER_BYTES: usize = BATCH_BYTES + (8 << 10);

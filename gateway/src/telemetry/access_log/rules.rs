@@ -86,6 +86,11 @@ impl AccessLog {
         self.format.fixed_bytes() + 256
     }
 
+    /// The bytes of a line that its values may take.
+    pub(super) fn room(&self) -> usize {
+        self.line_bytes_max.saturating_sub(self.format.fixed_bytes())
+    }
+
     /// Fields of requests that are to be noted for a line.
     pub fn request_headers(&self) -> &[HeaderName] {
         &self.headers.request

@@ -31,6 +31,8 @@ pub(super) struct Batch {
     pub(super) output: Arc<Output>,
     pub(super) text: Vec<u8>,
     pub(super) lines: u64,
+    /// Where the buffer goes when it is written.
+    pub(super) home: Sender<Vec<u8>>,
 }
 
 enum Job {
@@ -88,6 +90,17 @@ impl Drop for Writer {
     }
 }
 
+impl Batch {
+    /// Gives the buffer back to whoever filled it, unless that is gone or the buffer has grown beyond what is usual.
+    fn come_home(self) {
+        let Self { mut text, home, .. } = self;
+        if text.capacity() <= BUFFER_BYTES_MAX {
+            text.clear();
+            let _ = home.send(text);
+        }
+    }
+}
+
 impl Queue {
     /// Hands lines over, or gives them up when `bytes_max` wait already.
     pub(super) fn put(&self, batch: Batch, bytes_max: usize) {
@@ -96,7 +109,7 @@ impl Queue {
         if waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
             waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             dropped.fetch_add(lines, Ordering::Relaxed);
-            return;
+            return batch.come_home();
         }
         self.send(Job::Write(batch));
     }
@@ -117,6 +130,7 @@ fn work(jobs: &Receiver<Job>, counts: &Counts) {
                     counts.dropped.fetch_add(batch.lines, Ordering::Relaxed);
                 }
                 counts.waiting_bytes.fetch_sub(batch.text.len(), Ordering::Relaxed);
+                batch.come_home();
             }
             Ok(Job::Reopen) => outputs.reopen(),
             // Whoever asked may have lost patience.
@@ -256,6 +270,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(2);
 const IDLE_LOOK: Duration = Duration::from_secs(10);
 /// After which a file that nothing is written to is closed, when it is not the only one.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
+/// A buffer that is used again.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
 const BLOCKED_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
@@ -265,7 +281,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn batch(output: &Output, text: &str) -> Batch {
-        Batch { output: Arc::new(output.clone()), text: text.as_bytes().to_vec(), lines: 1 }
+        Batch { output: Arc::new(output.clone()), text: text.as_bytes().to_vec(), lines: 1, home: mpsc::channel().0 }
     }
 
     #[test]

@@ -1,16 +1,7 @@
 //! Trace context in header fields (W3C Trace Context, Baggage): read with care, written for whoever is next.
 
-use std::fmt;
-
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-
-/// The id of a trace; never zero.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct TraceId([u8; 16]);
-
-/// The id of a span; never zero.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct SpanId([u8; 8]);
+use opentelemetry::{SpanId, TraceId};
 
 /// What `traceparent` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,39 +11,30 @@ pub(super) struct TraceParent {
     pub(super) is_sampled: bool,
 }
 
-impl TraceId {
-    pub(super) fn random() -> Self {
-        Self((fastrand::u128(..) | 1).to_be_bytes())
-    }
-
-    pub(super) fn bytes(self) -> [u8; 16] {
-        self.0
-    }
-
-    /// Its hex digits.
-    pub(super) fn digits(self) -> [u8; 32] {
-        let mut digits = [0; 32];
-        write_hex(&self.0, &mut digits);
-        digits
-    }
-
-    /// Whether it belongs to a share of all traces: the same answer wherever it is asked.
-    pub(super) fn is_within(self, share: f64) -> bool {
-        let low = u64::from_be_bytes(self.0[8..].try_into().unwrap_or_default()) >> 1;
-        #[allow(clippy::cast_precision_loss, reason = "a share needs no more precision than f64 has")]
-        let place = low as f64 / (1u64 << 63) as f64;
-        place < share
-    }
+/// An id that no other trace has.
+pub(super) fn new_trace() -> TraceId {
+    TraceId::from_bytes((fastrand::u128(..) | 1).to_be_bytes())
 }
 
-impl SpanId {
-    pub(super) fn random() -> Self {
-        Self((fastrand::u64(..) | 1).to_be_bytes())
-    }
+/// An id that no other span has.
+pub(super) fn new_span() -> SpanId {
+    SpanId::from_bytes((fastrand::u64(..) | 1).to_be_bytes())
+}
 
-    pub(super) fn bytes(self) -> [u8; 8] {
-        self.0
-    }
+/// Whether a trace belongs to a share of all traces: the same answer wherever it is asked.
+pub(super) fn is_within(trace: TraceId, share: f64) -> bool {
+    let [.., a, b, c, d, e, f, g, h] = trace.to_bytes();
+    let low = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+    #[allow(clippy::cast_precision_loss, reason = "a share needs no more precision than f64 has")]
+    let place = low as f64 / (1u64 << 63) as f64;
+    place < share
+}
+
+/// The hex digits of a trace's id.
+pub(super) fn digits(trace: TraceId) -> [u8; 32] {
+    let mut digits = [0; 32];
+    write_hex(&trace.to_bytes(), &mut digits);
+    digits
 }
 
 impl TraceParent {
@@ -76,15 +58,16 @@ impl TraceParent {
             return None;
         }
         let (trace, span, flags) = (hex::<16>(&head[3..35])?, hex::<8>(&head[36..52])?, hex::<1>(&head[53..55])?);
-        let is_valid = trace != [0; 16] && span != [0; 8];
-        is_valid.then_some(Self { trace: TraceId(trace), span: SpanId(span), is_sampled: flags[0] & SAMPLED != 0 })
+        let (trace, span) = (TraceId::from_bytes(trace), SpanId::from_bytes(span));
+        let is_valid = trace != TraceId::INVALID && span != SpanId::INVALID;
+        is_valid.then_some(Self { trace, span, is_sampled: flags[0] & SAMPLED != 0 })
     }
 
     /// As the field's value, in version 00.
     pub(super) fn value(&self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&self.trace.0, &mut text[3..35]);
-        write_hex(&self.span.0, &mut text[36..52]);
+        write_hex(&self.trace.to_bytes(), &mut text[3..35]);
+        write_hex(&self.span.to_bytes(), &mut text[36..52]);
         if self.is_sampled {
             text[54] = b'1';
         }
@@ -127,18 +110,6 @@ fn is_tracestate(headers: &HeaderMap) -> bool {
         }
     }
     true
-}
-
-impl fmt::Debug for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for SpanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
-    }
 }
 
 /// Lower case alone is hex here (§3.2.2).
@@ -184,7 +155,7 @@ mod tests {
         let parent = TraceParent::parse(PARENT.as_bytes()).expect("it is the standard's own example");
         assert!(parent.is_sampled);
         assert_eq!(parent.value(), PARENT);
-        assert_eq!(&parent.trace.digits(), b"0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(&digits(parent.trace), b"0af7651916cd43dd8448eb211c80319c");
         let later = PARENT.replacen("00", "cc", 1);
         assert_eq!(TraceParent::parse(later.as_bytes()), Some(parent), "a later version begins the same");
         assert_eq!(TraceParent::parse(format!("{later}-what-else").as_bytes()), Some(parent));
@@ -242,8 +213,8 @@ mod tests {
 
     #[test]
     fn a_share_of_the_traces_is_sampled() {
-        let sampled = (0..10_000).filter(|_| TraceId::random().is_within(0.05)).count();
+        let sampled = (0..10_000).filter(|_| is_within(new_trace(), 0.05)).count();
         assert!((300..700).contains(&sampled), "{sampled}");
-        assert!((0..100).all(|_| TraceId::random().is_within(1.0) && !TraceId::random().is_within(0.0)));
+        assert!((0..100).all(|_| is_within(new_trace(), 1.0) && !is_within(new_trace(), 0.0)));
     }
 }

@@ -5,6 +5,7 @@
 //! rules    which requests are traced
 //! trace    one request's place in its trace
 //! span     a request and its parts as spans, in the words of OpenTelemetry's conventions for HTTP
+//! otlp     spans as they are sent
 //! tracer   a worker's end: spans are gathered
 //! queue    the way to the exporter
 //! ```
@@ -16,10 +17,12 @@ mod context;
 mod rules;
 mod trace;
 mod span;
+mod otlp;
 mod tracer;
 mod queue;
 
 pub use context::{TRACEPARENT, TRACESTATE};
+pub use otlp::Spans;
 pub use queue::{SpanBatch, SpanOutcome, SpanQueue};
 pub use rules::TracingRules;
 pub use span::{CallSpan, RequestSpans, TrySpan};

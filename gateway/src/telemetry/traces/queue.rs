@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc;
 
+use super::otlp::Spans;
 use super::rules::TracingRules;
 
 /// Where workers put spans.
@@ -20,7 +20,7 @@ pub struct SpanQueue {
 #[derive(Debug)]
 pub struct SpanBatch {
     pub rules: Arc<TracingRules>,
-    pub spans: Vec<SpanData>,
+    pub spans: Spans,
 }
 
 /// What became of spans.

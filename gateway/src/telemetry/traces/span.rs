@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use http::{HeaderValue, StatusCode};
+use opentelemetry::SpanId;
+use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
-use super::context::SpanId;
+use super::context::new_span;
+use super::otlp::{Attributes, Head, Spans};
 use super::trace::{Trace, TrySpanId};
-use crate::telemetry::access_log::{Entry, Redact};
+use crate::telemetry::access_log::{Entry, IpText, Redact};
 use crate::telemetry::requests::METHODS;
 
 /// A request that is over, with its parts.
@@ -52,152 +52,137 @@ pub struct CallSpan<'e> {
 }
 
 impl RequestSpans<'_> {
-    /// How many spans these are.
-    pub(super) fn count(&self) -> usize {
-        1 + self.tries.len() + self.calls.len()
-    }
-
-    /// Makes them.
-    pub(super) fn write(&self, scope: &InstrumentationScope, redact: &Redact, spans: &mut Vec<SpanData>) {
-        spans.push(self.server(scope, redact));
+    /// Writes them.
+    pub(super) fn write(&self, redact: &Redact, spans: &mut Spans) {
+        self.server(redact, spans);
         for (number, attempt) in self.tries.iter().enumerate() {
-            spans.push(self.client(scope, redact, number, attempt));
+            self.client(redact, number, attempt, spans);
         }
-        spans.extend(self.calls.iter().map(|call| self.internal(scope, call)));
+        self.calls.iter().for_each(|call| self.internal(call, spans));
     }
 
-    fn server(&self, scope: &InstrumentationScope, redact: &Redact) -> SpanData {
+    fn server(&self, redact: &Redact, spans: &mut Spans) {
         let entry = self.entry;
-        let (host, port) = split_port(entry.host);
-        let mut attributes = Vec::with_capacity(20);
-        method_attributes(entry.method, &mut attributes);
-        attributes.extend([
-            KeyValue::new("url.scheme", entry.scheme),
-            KeyValue::new("url.path", entry.path.to_owned()),
-            KeyValue::new("client.address", entry.client.to_string()),
-            KeyValue::new("network.protocol.version", protocol_version(entry.protocol())),
-            KeyValue::new("http.response.status_code", i64::from(entry.status)),
-            KeyValue::new("http.request.body.size", whole(entry.bytes_in)),
-            KeyValue::new("http.response.body.size", whole(entry.bytes_out)),
-            KeyValue::new("witgate.request_id", String::from_utf8_lossy(entry.request_id).into_owned()),
-            KeyValue::new("witgate.listener", entry.listener.to_owned()),
-            KeyValue::new("witgate.generation", whole(entry.generation)),
-        ]);
-        if let Some(query) = entry.query {
-            attributes.push(KeyValue::new("url.query", redact.query(query).into_owned()));
-        }
-        if !host.is_empty() {
-            attributes.push(KeyValue::new("server.address", host));
-        }
-        if let Some(port) = port {
-            attributes.push(KeyValue::new("server.port", i64::from(port)));
-        }
-        if let Some(agent) = self.user_agent {
-            attributes
-                .push(KeyValue::new("user_agent.original", String::from_utf8_lossy(agent.as_bytes()).into_owned()));
-        }
-        if let Some(route) = self.http_route {
-            attributes.push(KeyValue::new("http.route", route.to_owned()));
-            attributes.push(KeyValue::new("witgate.route", entry.route.to_owned()));
-        }
-        if !entry.flags.is_empty() {
-            attributes.push(KeyValue::new("witgate.flags", entry.flags.to_owned()));
-        }
         let has_failed = entry.status >= 500;
-        if has_failed {
-            attributes.push(KeyValue::new("error.type", entry.status.to_string()));
-        }
         let method = known_method(entry.method).unwrap_or("HTTP");
-        let name = self.http_route.map_or_else(|| method.into(), |route| format!("{method} {route}").into());
-        let times = (entry.began, entry.began + entry.duration);
-        let span = self.span(self.trace.span, scope, (SpanKind::Server, name), times, attributes);
-        SpanData {
-            parent_span_id: self.trace.parent.map_or(opentelemetry::SpanId::INVALID, id),
-            parent_span_is_remote: self.trace.parent.is_some(),
-            status: status(has_failed),
-            ..span
-        }
-    }
-
-    fn client(&self, scope: &InstrumentationScope, redact: &Redact, number: usize, attempt: &TrySpan<'_>) -> SpanData {
-        let entry = self.entry;
-        let scheme = if attempt.is_tls { "https" } else { "http" };
-        let authority = attempt.port.map_or_else(|| "localhost".to_owned(), |port| format!("{}:{port}", attempt.host));
-        let mut url = format!("{scheme}://{authority}{}", entry.path);
-        if let Some(query) = entry.query {
-            url.push('?');
-            url.push_str(&redact.query(query));
-        }
-        let mut attributes = Vec::with_capacity(10);
-        method_attributes(entry.method, &mut attributes);
-        attributes.extend([
-            KeyValue::new("url.full", url),
-            KeyValue::new("server.address", attempt.host.to_owned()),
-            KeyValue::new("witgate.upstream", attempt.upstream.to_owned()),
-        ]);
-        attributes.extend(attempt.port.map(|port| KeyValue::new("server.port", i64::from(port))));
-        if number > 0 {
-            attributes.push(KeyValue::new("http.request.resend_count", whole(number as u64)));
-        }
-        let error = match attempt.outcome {
-            Ok(status) => {
-                attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
-                (status >= 400).then(|| status.to_string().into())
-            }
-            Err(word) => Some(Value::from(word)),
+        let name = self.http_route.map_or([method, "", ""], |route| [method, " ", route]);
+        let head = Head {
+            parent: self.trace.parent,
+            parent_is_remote: self.trace.parent.is_some(),
+            has_failed,
+            ..self.child(self.trace.span, SpanKind::Server, &name, entry.began, entry.duration)
         };
-        let has_failed = error.is_some();
-        attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
-        let name = known_method(entry.method).unwrap_or("HTTP").into();
-        let times = (self.time(attempt.began), self.time(attempt.ended));
-        let span = self.span(attempt.span.0, scope, (SpanKind::Client, name), times, attributes);
-        SpanData { status: status(has_failed), ..span }
+        spans.push(&head, |attributes| {
+            method_attributes(entry.method, attributes);
+            attributes.text("url.scheme", entry.scheme);
+            attributes.text("url.path", entry.path);
+            if let Some(query) = entry.query {
+                attributes.text("url.query", &redact.query(query));
+            }
+            attributes.text("client.address", IpText::of(entry.client).as_str());
+            attributes.text("network.protocol.version", protocol_version(entry.protocol()));
+            attributes.whole("http.response.status_code", entry.status.into());
+            attributes.whole("http.request.body.size", entry.bytes_in);
+            attributes.whole("http.response.body.size", entry.bytes_out);
+            let (host, port) = split_port(entry.host);
+            if !host.is_empty() {
+                attributes.lossy("server.address", host);
+            }
+            if let Some(port) = port {
+                attributes.whole("server.port", port.into());
+            }
+            if let Some(agent) = self.user_agent {
+                attributes.lossy("user_agent.original", agent.as_bytes());
+            }
+            if let Some(route) = self.http_route {
+                attributes.text("http.route", route);
+                attributes.text("witgate.route", entry.route);
+            }
+            attributes.lossy("witgate.request_id", entry.request_id);
+            attributes.text("witgate.listener", entry.listener);
+            attributes.whole("witgate.generation", entry.generation);
+            if !entry.flags.is_empty() {
+                attributes.text("witgate.flags", entry.flags);
+            }
+            if has_failed {
+                error_of_status(entry.status, attributes);
+            }
+        });
     }
 
-    fn internal(&self, scope: &InstrumentationScope, call: &CallSpan<'_>) -> SpanData {
+    fn client(&self, redact: &Redact, number: usize, attempt: &TrySpan<'_>, spans: &mut Spans) {
+        let entry = self.entry;
+        let has_failed = !matches!(attempt.outcome, Ok(..400));
+        let name = [known_method(entry.method).unwrap_or("HTTP")];
+        let began = self.time(attempt.began);
+        let took = attempt.ended.saturating_duration_since(attempt.began);
+        let head = Head { has_failed, ..self.child(attempt.span.0, SpanKind::Client, &name, began, took) };
+        spans.push(&head, |attributes| {
+            method_attributes(entry.method, attributes);
+            let scheme = if attempt.is_tls { "https://" } else { "http://" };
+            let port = attempt.port.map(|port| (port, port.to_string()));
+            let authority = port.as_ref().map_or(["localhost", "", ""], |(_, port)| [attempt.host, ":", port]);
+            let query = entry.query.map(|query| redact.query(query));
+            let query = query.as_ref().map_or(["", ""], |query| ["?", query]);
+            let [host, colon, digits] = authority;
+            let [mark, query] = query;
+            attributes.texts("url.full", &[scheme, host, colon, digits, entry.path, mark, query]);
+            attributes.text("server.address", attempt.host);
+            if let Some((port, _)) = port {
+                attributes.whole("server.port", port.into());
+            }
+            attributes.text("witgate.upstream", attempt.upstream);
+            if number > 0 {
+                attributes.whole("http.request.resend_count", number as u64);
+            }
+            match attempt.outcome {
+                Ok(status) => {
+                    attributes.whole("http.response.status_code", status.into());
+                    if has_failed {
+                        error_of_status(status, attributes);
+                    }
+                }
+                Err(word) => attributes.text("error.type", word),
+            }
+        });
+    }
+
+    fn internal(&self, call: &CallSpan<'_>, spans: &mut Spans) {
         let has_failed = !matches!(call.outcome, "ok" | "respond");
-        let mut attributes = vec![
-            KeyValue::new("witgate.plugin", call.plugin.to_owned()),
-            KeyValue::new("witgate.plugin.version", String::from_utf8_lossy(&call.version).into_owned()),
-            KeyValue::new("witgate.hook", call.hook),
-            KeyValue::new("witgate.outcome", call.outcome),
-        ];
-        if has_failed {
-            attributes.push(KeyValue::new("error.type", call.outcome));
-        }
-        let name = format!("plugin {}", call.plugin).into();
-        let began = self.time(call.began);
-        let times = (began, began + call.took);
-        let span = self.span(SpanId::random(), scope, (SpanKind::Internal, name), times, attributes);
-        SpanData { status: status(has_failed), ..span }
+        let name = ["plugin ", call.plugin];
+        let head =
+            Head { has_failed, ..self.child(new_span(), SpanKind::Internal, &name, self.time(call.began), call.took) };
+        spans.push(&head, |attributes| {
+            attributes.text("witgate.plugin", call.plugin);
+            attributes.lossy("witgate.plugin.version", &call.version);
+            attributes.text("witgate.hook", call.hook);
+            attributes.text("witgate.outcome", call.outcome);
+            if has_failed {
+                attributes.text("error.type", call.outcome);
+            }
+        });
     }
 
-    /// A child of the request's own span, unless the caller says otherwise.
-    fn span(
-        &self,
+    /// A part of the request, in which nothing failed.
+    fn child<'s>(
+        &'s self,
         span: SpanId,
-        scope: &InstrumentationScope,
-        (span_kind, name): (SpanKind, std::borrow::Cow<'static, str>),
-        (start_time, end_time): (SystemTime, SystemTime),
-        attributes: Vec<KeyValue>,
-    ) -> SpanData {
-        let state = self.trace.state.as_ref().and_then(|state| state.to_str().ok()?.parse().ok());
-        let trace_id = opentelemetry::TraceId::from_bytes(self.trace.id.bytes());
-        let state: TraceState = state.unwrap_or_default();
-        SpanData {
-            span_context: SpanContext::new(trace_id, id(span), TraceFlags::SAMPLED, false, state),
-            parent_span_id: id(self.trace.span),
-            parent_span_is_remote: false,
-            span_kind,
+        kind: SpanKind,
+        name: &'s [&'s str],
+        began: SystemTime,
+        took: Duration,
+    ) -> Head<'s> {
+        Head {
+            trace: self.trace.id,
+            span,
+            parent: Some(self.trace.span),
+            parent_is_remote: false,
+            state: self.trace.state.as_ref().and_then(|state| state.to_str().ok()).unwrap_or_default(),
+            kind,
             name,
-            start_time,
-            end_time,
-            attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: Status::Unset,
-            instrumentation_scope: scope.clone(),
+            began,
+            took,
+            has_failed: false,
         }
     }
 
@@ -207,23 +192,21 @@ impl RequestSpans<'_> {
     }
 }
 
-fn id(span: SpanId) -> opentelemetry::SpanId {
-    opentelemetry::SpanId::from_bytes(span.bytes())
-}
-
-fn status(has_failed: bool) -> Status {
-    if has_failed { Status::error("") } else { Status::Unset }
-}
-
 /// Methods that nobody knows are `_OTHER`, so that there are few of them.
-fn method_attributes(method: &str, attributes: &mut Vec<KeyValue>) {
+fn method_attributes(method: &str, attributes: &mut Attributes<'_>) {
     match known_method(method) {
-        Some(known) => attributes.push(KeyValue::new("http.request.method", known)),
+        Some(known) => attributes.text("http.request.method", known),
         None => {
-            attributes.push(KeyValue::new("http.request.method", "_OTHER"));
-            attributes.push(KeyValue::new("http.request.method_original", method.to_owned()));
+            attributes.text("http.request.method", "_OTHER");
+            attributes.text("http.request.method_original", method);
         }
     }
+}
+
+/// A status is an error by its digits.
+fn error_of_status(status: u16, attributes: &mut Attributes<'_>) {
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    attributes.text("error.type", status.as_str());
 }
 
 fn known_method(method: &str) -> Option<&'static str> {
@@ -239,18 +222,14 @@ fn protocol_version(protocol: &'static str) -> &'static str {
     }
 }
 
-fn whole(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 /// The host of an authority, without the brackets of an IPv6 address, and its port.
-fn split_port(authority: &[u8]) -> (String, Option<u16>) {
-    let authority = String::from_utf8_lossy(authority);
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
-        _ => (&*authority, None),
+fn split_port(authority: &[u8]) -> (&[u8], Option<u16>) {
+    let port = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok();
+    let (host, port) = match authority.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !authority[colon..].contains(&b']') => (&authority[..colon], port(&authority[colon + 1..])),
+        _ => (authority, None),
     };
-    (host.trim_start_matches('[').trim_end_matches(']').to_owned(), port)
+    (host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host), port)
 }
 
 #[cfg(test)]
@@ -266,16 +245,12 @@ mod tests {
             ("[::1]", "::1", None),
             ("", "", None),
         ] {
-            assert_eq!(split_port(authority.as_bytes()), (host.to_owned(), port), "{authority}");
+            assert_eq!(split_port(authority.as_bytes()), (host.as_bytes(), port), "{authority}");
         }
     }
 
     #[test]
     fn methods_that_nobody_knows_are_one() {
-        let mut attributes = Vec::new();
-        method_attributes("PURGE", &mut attributes);
-        assert_eq!(attributes[0], KeyValue::new("http.request.method", "_OTHER"));
-        assert_eq!(attributes[1], KeyValue::new("http.request.method_original", "PURGE"));
-        assert_eq!((known_method("other"), known_method("PATCH")), (None, Some("PATCH")));
+        assert_eq!((known_method("other"), known_method("PURGE"), known_method("PATCH")), (None, None, Some("PATCH")));
     }
 }

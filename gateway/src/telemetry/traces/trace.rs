@@ -1,8 +1,9 @@
 //! One request's place in its trace.
 
 use http::{HeaderMap, HeaderValue};
+use opentelemetry::{SpanId, TraceId};
 
-use super::context::{SpanId, TRACEPARENT, TRACESTATE, TraceId, TraceParent, clean};
+use super::context::{TRACEPARENT, TRACESTATE, TraceParent, clean, digits, is_within, new_span, new_trace};
 use super::rules::TracingRules;
 
 /// The trace that a request belongs to, and the span that stands for it there.
@@ -27,15 +28,15 @@ impl Trace {
     pub fn begin(headers: &mut HeaderMap, rules: &TracingRules, sample: Option<f64>) -> Box<Self> {
         let parent = TraceParent::read(headers);
         clean(headers, parent.is_some());
-        let id = parent.map_or_else(TraceId::random, |parent| parent.trace);
+        let id = parent.map_or_else(new_trace, |parent| parent.trace);
         let is_sampled = match parent {
             Some(parent) => parent.is_sampled,
-            None => id.is_within(sample.unwrap_or(rules.sample)),
+            None => is_within(id, sample.unwrap_or(rules.sample)),
         };
-        let span = SpanId::random();
+        let span = new_span();
         headers.insert(TRACEPARENT, TraceParent { trace: id, span, is_sampled }.value());
         let state = if is_sampled { headers.get(TRACESTATE).cloned() } else { None };
-        Box::new(Self { id, span, parent: parent.map(|parent| parent.span), state, is_sampled, digits: id.digits() })
+        Box::new(Self { id, span, parent: parent.map(|parent| parent.span), state, is_sampled, digits: digits(id) })
     }
 
     /// Whether its spans are told whatever becomes of it.
@@ -50,7 +51,7 @@ impl Trace {
 
     /// A span for a try, and what the upstream is to know of it.
     pub fn begin_try(&self) -> (TrySpanId, HeaderValue) {
-        let span = SpanId::random();
+        let span = new_span();
         (TrySpanId(span), TraceParent { trace: self.id, span, is_sampled: self.is_sampled }.value())
     }
 }

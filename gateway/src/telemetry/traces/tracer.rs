@@ -4,9 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use opentelemetry::InstrumentationScope;
-use opentelemetry_sdk::trace::SpanData;
-
+use super::otlp::Spans;
 use super::queue::{SpanBatch, SpanQueue};
 use super::rules::TracingRules;
 use super::span::RequestSpans;
@@ -21,7 +19,7 @@ pub struct SpanDesk {
 #[derive(Default)]
 struct Gathered {
     rules: Option<Arc<TracingRules>>,
-    spans: Vec<SpanData>,
+    spans: Spans,
 }
 
 /// What makes the spans of one configuration.
@@ -29,7 +27,6 @@ pub struct Tracer {
     desk: Rc<SpanDesk>,
     rules: Arc<TracingRules>,
     redact: Redact,
-    scope: InstrumentationScope,
 }
 
 impl SpanDesk {
@@ -39,8 +36,7 @@ impl SpanDesk {
 
     /// A tracer by these rules, which shows no more of a query than `redact` lets.
     pub fn tracer(self: &Rc<Self>, rules: &Arc<TracingRules>, redact: &Redact) -> Rc<Tracer> {
-        let scope = InstrumentationScope::builder("witgate").with_version(env!("CARGO_PKG_VERSION")).build();
-        Rc::new(Tracer { desk: self.clone(), rules: rules.clone(), redact: redact.clone(), scope })
+        Rc::new(Tracer { desk: self.clone(), rules: rules.clone(), redact: redact.clone() })
     }
 
     /// Hands over what was gathered.
@@ -67,8 +63,7 @@ impl Tracer {
             gathered.hand_over(&self.desk.queue);
             gathered.rules = Some(self.rules.clone());
         }
-        gathered.spans.reserve(request.count());
-        request.write(&self.scope, &self.redact, &mut gathered.spans);
+        request.write(&self.redact, &mut gathered.spans);
         if gathered.spans.len() >= BATCH_SPANS {
             gathered.hand_over(&self.desk.queue);
         }
@@ -78,10 +73,12 @@ impl Tracer {
 impl Gathered {
     fn hand_over(&mut self, queue: &SpanQueue) {
         if let (Some(rules), false) = (&self.rules, self.spans.is_empty()) {
-            queue.put(SpanBatch { rules: rules.clone(), spans: std::mem::take(&mut self.spans) });
+            // What follows is likely to be as long.
+            let next = Spans::like(&self.spans);
+            queue.put(SpanBatch { rules: rules.clone(), spans: std::mem::replace(&mut self.spans, next) });
         }
     }
 }
 
 /// A batch is handed over when it has so many spans; otherwise a few times a second.
-const BATCH_SPANS: usize = 256;
+const BATCH_SPANS: usize = 128;
