@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! texts              files and folders, as they are written
-//! text -> tree       what the YAML says; keys that are there twice
+//! text -> parse      a map, and what is no YAML; keys that are there twice
+//!      -> tree       what the YAML says
 //!      -> variables  `${env:VAR}` filled in; keys without a value, tags
 //!      -> origin     several trees become one: laid over each other, or added by `include` within bounds
 //!      -> typed      each value of the type its key asks for (raw, scalar, form)
@@ -18,6 +19,7 @@ mod texts;
 
 pub mod model;
 
+mod parse;
 mod tree;
 mod variables;
 mod origin;
