@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 use sha2::{Digest as _, Sha256};
@@ -24,6 +27,10 @@ pub const TEXTS_BYTES_MAX: usize = 64 << 20;
 
 /// The most texts that a configuration may be made of.
 pub const TEXTS_MAX: usize = 4096;
+
+/// For a pipe: that somebody writes into it, and ends.
+const PIPE_PATIENCE: Duration = Duration::from_secs(5);
+const PIPE_LOOK: Duration = Duration::from_millis(10);
 
 /// All texts of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,11 +158,32 @@ fn may_include(text: &str) -> bool {
     text.trim_start().starts_with('{') || text.lines().any(is_key)
 }
 
-/// One byte more than is allowed at most, so that a device or a pipe cannot fill the memory.
+/// One byte more than is allowed at most, so that a device or a pipe cannot fill the memory. A pipe, as `<(…)` of a shell gives one, is waited
+/// for, but not for long.
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    let mut file = file.take(TEXT_BYTES_MAX as u64 + 1);
+    let mut bytes = Vec::new();
+    let latest = Instant::now() + PIPE_PATIENCE;
+    loop {
+        match file.read_to_end(&mut bytes) {
+            // Before somebody has opened a pipe to write into it, it looks as if it had ended.
+            Ok(_) if !(is_pipe && bytes.is_empty()) => break,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ if Instant::now() >= latest => {
+                let why = format!("it is a pipe, and its writer has not ended within {PIPE_PATIENCE:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            _ => std::thread::sleep(PIPE_LOOK),
+        }
+    }
+    if bytes.len() > TEXT_BYTES_MAX {
+        // It is refused for its size, wherever it was cut off.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 fn of_folder(path: &Path) -> Result<Vec<Text>, Faults> {
@@ -270,6 +298,30 @@ mod tests {
             found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["a/x.yaml", "a/y.yaml", "b/x.yaml"]);
         assert_eq!(matching(&folder.path().join("none.yaml")).len(), 1, "that it is not there is for reading to say");
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe.yaml");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, "version: 1\n").unwrap()
+        });
+        assert_eq!(Text::read(&pipe).text, "version: 1\n");
+        writer.join().unwrap();
+        let why = Text::read(&pipe).unread.unwrap().why;
+        assert!(why.contains("its writer has not ended within 5s"), "{why}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_so_wherever_it_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("large.yaml");
+        fs::write(&file, format!("x{}", "é".repeat(TEXT_BYTES_MAX / 2 + 1))).unwrap();
+        let text = Text::read(&file);
+        assert!(text.unread.is_none() && text.text.len() > TEXT_BYTES_MAX);
     }
 
     #[test]
