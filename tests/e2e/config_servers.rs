@@ -1,32 +1,28 @@
-//! A configuration in etcd, the real one where it is installed, and in Consul, which the test plays by its documented API (`/v1/kv`, blocking
-//! queries): no package of it is at hand.
+//! A configuration in etcd, the real one where it is installed. What may go wrong there: `config_outages`. Consul: `config_consul`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use harness::{Etcd, Exchange, Gateway, Line, Output, Upstream, http};
-use serde_json::json;
+use harness::{Etcd, Gateway, Line, Output};
 use tempfile::TempDir;
 
 use crate::GATEWAY;
 
 /// A folder with the file that tells tests where the state is.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("the system gives a temporary folder");
     std::fs::write(folder.path().join("gateway.yaml"), "state_dir: state\n").expect("it takes files");
     folder
 }
 
-const MAIN: &str = "version: 1\nstate_dir: state\nadmin: { address: '127.0.0.1:0' }\nlisteners: [{ name: http, address: 127.0.0.1:0 }]\n";
+pub(crate) const MAIN: &str = "version: 1\nstate_dir: state\nadmin: { address: '127.0.0.1:0' }\nlisteners: [{ name: http, address: 127.0.0.1:0 }]\n";
 
-fn answering(text: &str) -> String {
+pub(crate) fn answering(text: &str) -> String {
     format!("routes: [{{ name: all, respond: {{ body: {text} }} }}]\n")
 }
 
-async fn said(gateway: &Gateway) -> String {
+pub(crate) async fn said(gateway: &Gateway) -> String {
     gateway.client().await.get("/").await.text()
 }
 
-async fn until(gateway: &Gateway, from: usize, what: &str, message: &str) -> Line {
+pub(crate) async fn until(gateway: &Gateway, from: usize, what: &str, message: &str) -> Line {
     gateway.log().wait_from(from, what, |line: &Line| line.message().starts_with(message)).await
 }
 
@@ -141,75 +137,5 @@ async fn a_prefix_has_so_many_keys_and_no_more() {
     }
     let line = until(&gateway, from, "that it is too much", GONE).await;
     assert!(line.text.contains("more than 1024 keys"), "{}", line.text);
-    assert_eq!(said(&gateway).await, "one");
-}
-
-/// Answers a query as Consul's `/v1/kv/PREFIX?recurse` does.
-async fn answer(mut query: Exchange, index: u64, keys: &[(&str, &str)]) {
-    let entry = |(key, value): &(&str, &str)| json!({ "LockIndex": 0, "Key": key, "Flags": 0, "Value": BASE64.encode(value), "CreateIndex": 1, "ModifyIndex": index });
-    let body = serde_json::Value::from(keys.iter().map(entry).collect::<Vec<_>>()).to_string();
-    let (length, index) = (format!("Content-Length: {}", body.len()), format!("X-Consul-Index: {index}"));
-    query.send(http(&["HTTP/1.1 200 OK", "Content-Type: application/json", &length, &index], body)).await;
-    query.keep_alive();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prefix_in_consul_is_a_configuration_that_follows_it() {
-    let mut consul = Upstream::manual().await;
-    let folder = folder();
-    std::fs::write(folder.path().join("token"), "let-me-in\n").expect("it takes files");
-    let source = format!("consul://{consul}/prod/?token=file:token");
-    let (one, two) = (answering("one"), answering("two"));
-    let sources = [source.as_str()];
-    let (gateway, mut consul) = tokio::join!(GATEWAY.start_on(folder, &sources), async {
-        let first = consul.next().await;
-        assert_eq!(first.target(), "/v1/kv/prod/?recurse=true");
-        assert_eq!(first.head.fields.get("x-consul-token"), Some("let-me-in"));
-        answer(first, 7, &[("prod/routes.yaml", &one), ("prod/main.yaml", MAIN), ("prod/", "")]).await;
-        consul
-    });
-    assert_eq!(said(&gateway).await, "one");
-    let waiting = consul.next().await;
-    assert_eq!(waiting.target(), "/v1/kv/prod/?recurse=true&index=7&wait=300s");
-    let from = gateway.log().len();
-    answer(waiting, 8, &[("prod/main.yaml", MAIN), ("prod/routes.yaml", &two)]).await;
-    let line = until(&gateway, from, "the change", "reloaded").await;
-    assert_eq!(line.field("source"), Some("consul"));
-    assert_eq!(said(&gateway).await, "two");
-
-    // An answer without a change is none.
-    let waiting = consul.next().await;
-    assert!(waiting.target().contains("index=8"), "{}", waiting.target());
-    answer(waiting, 8, &[("prod/main.yaml", MAIN), ("prod/routes.yaml", &two)]).await;
-    // What breaks off begins anew, and so does an index that goes backwards.
-    let waiting = consul.next().await;
-    assert!(waiting.target().contains("index=8"), "{}", waiting.target());
-    waiting.reset();
-    until(&gateway, from, "that it broke off", GONE).await;
-    let again = consul.next().await;
-    assert!(!again.target().contains("index"), "{}", again.target());
-    answer(again, 9, &[("prod/main.yaml", MAIN), ("prod/routes.yaml", &two)]).await;
-    let waiting = consul.next().await;
-    let from = gateway.log().len();
-    answer(waiting, 3, &[("prod/main.yaml", MAIN), ("prod/routes.yaml", &one)]).await;
-    until(&gateway, from, "the change", "reloaded").await;
-    assert_eq!(said(&gateway).await, "one");
-    let anew = consul.next().await;
-    assert!(!anew.target().contains("index"), "{}", anew.target());
-    let generation = gateway.admin().get("/api/status").await.json()["generation"].as_u64();
-    assert_eq!(generation, Some(3), "only what changed was made a snapshot of");
-
-    // Garbage and nothing at all change nothing.
-    let from = gateway.log().len();
-    let mut garbage = anew;
-    garbage.send(http(&["HTTP/1.1 200 OK", "Content-Length: 9", "X-Consul-Index: 9"], "<garbage>")).await;
-    garbage.keep_alive();
-    let line = until(&gateway, from, "that it is garbage", GONE).await;
-    assert!(line.text.contains("cannot be understood"), "{}", line.text);
-    let mut nothing = consul.next().await;
-    let from = gateway.log().len();
-    nothing.send(http(&["HTTP/1.1 404 Not Found", "Content-Length: 0", "X-Consul-Index: 9"], "")).await;
-    nothing.keep_alive();
-    until(&gateway, from, "that nothing is there", GONE).await;
     assert_eq!(said(&gateway).await, "one");
 }

@@ -1,11 +1,11 @@
 //! Endpoints that the configuration does not name: from the DNS, from etcd, from Consul. The last good answer stays in force.
 //!
-//! Consul is played by the test, by its documented API: no package of it is at hand. etcd is the real one where it is installed.
+//! Consul is played by the harness, by its documented API: no package of it is at hand. etcd is the real one where it is installed.
 
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 
-use harness::{Dns, Etcd, Exchange, Gateway, Record, Upstream, http, within, yaml};
+use harness::{Authority, Consul, Dns, Etcd, EtcdTls, Fault, Gateway, Record, Relay, Upstream, Wanted, within, yaml};
 
 use crate::GATEWAY;
 
@@ -121,51 +121,30 @@ async fn the_values_of_a_prefix_in_etcd_are_endpoints() {
     failure_changes_nothing(&gateway, &[(&one, 1)]).await;
 }
 
-/// Answers a query as Consul's `/v1/health/service/NAME` does.
-async fn answer(mut query: Exchange, index: u64, members: &[&Upstream]) {
-    let members: Vec<serde_json::Value> = members
-        .iter()
-        .map(|upstream| {
-            let (address, port) = (upstream.address().ip().to_string(), upstream.address().port());
-            serde_json::json!({
-                "Node": { "Node": "n1", "Address": address },
-                "Service": { "Service": "users", "Address": "", "Port": port, "Weights": { "Passing": 1, "Warning": 1 } },
-                "Checks": [],
-            })
-        })
-        .collect();
-    let body = serde_json::Value::from(members).to_string();
-    let (length, index) = (format!("Content-Length: {}", body.len()), format!("X-Consul-Index: {index}"));
-    query.send(http(&["HTTP/1.1 200 OK", "Content-Type: application/json", &length, &index], body)).await;
-    query.keep_alive();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_passing_instances_of_a_service_in_consul_are_endpoints() {
     let (one, two) = (Upstream::echo().await, Upstream::echo().await);
-    let mut consul = Upstream::manual().await;
-    let discovery = format!("{{ consul: 'http://{consul}', service: users, tag: v 1, refresh: 20s }}");
-    let (gateway, mut consul) = tokio::join!(discovering(discovery), async {
-        let first = consul.next().await;
-        assert_eq!(first.target(), "/v1/health/service/users?passing=1&tag=v%201&wait=20s&index=0");
-        answer(first, 7, &[&one]).await;
-        consul
-    });
+    let mut consul = Consul::start().await;
+    consul.register("users", &[one.address()]);
+    let gateway = discovering(format!("{{ consul: 'http://{consul}', service: users, tag: v 1, refresh: 20s }}")).await;
+    assert_eq!(consul.questions()[0], "/v1/health/service/users?passing=1&tag=v%201");
     endpoints_are(&gateway, &[(&one, 1)]).await;
     // The task that follows asks for itself, and then waits for a change.
-    answer(consul.next().await, 7, &[&one]).await;
-    let waiting = consul.next().await;
-    assert!(waiting.target().ends_with("&index=7"), "{}", waiting.target());
-    answer(waiting, 8, &[&one, &two]).await;
+    consul.asked(1, |question| question.ends_with("&index=2&wait=20s")).await;
+    consul.register("users", &[one.address(), two.address()]);
     endpoints_are(&gateway, &[(&one, 1), (&two, 1)]).await;
-    let failing = consul.next().await;
-    assert!(failing.target().ends_with("&index=8"), "{}", failing.target());
-    failing.reset();
     // From the beginning after a failure.
-    let again = consul.next().await;
-    assert!(again.target().ends_with("&index=0"), "{}", again.target());
-    endpoints_are(&gateway, &[(&one, 1), (&two, 1)]).await;
-    answer(again, 3, &[&two]).await;
+    consul.kill().await;
+    failure_changes_nothing(&gateway, &[(&one, 1), (&two, 1)]).await;
+    consul.register("users", &[two.address()]);
+    let asked = consul.questions().len();
+    consul.restart();
+    consul.asked(asked, |question| !question.contains("index")).await;
+    endpoints_are(&gateway, &[(&two, 1)]).await;
+    // Nothing that passes is left: that is taken for a mistake.
+    let from = gateway.log().len();
+    consul.register("users", &[]);
+    gateway.log().wait_from(from, "that none is left", |line| line.text.contains("there are no endpoints")).await;
     endpoints_are(&gateway, &[(&two, 1)]).await;
 }
 
@@ -179,4 +158,87 @@ async fn without_a_first_answer_it_serves_503_until_there_is_one() {
     dns.set(&[Record::A("users.test", Ipv4Addr::LOCALHOST)]);
     endpoints_are(&gateway, &[(&origin, 1)]).await;
     assert_eq!(gateway.client().await.get("/").await.status, 200);
+}
+
+/// A gateway that discovers by `discovery`, with a secret in a file that the test may change.
+async fn discovering_with(secret: &str, discovery: impl Display) -> Gateway {
+    let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+    std::fs::write(folder.path().join("secret"), secret).expect("it takes files");
+    let text = yaml(
+        r"
+version: 1
+state_dir: state
+admin: { address: 127.0.0.1:0 }
+listeners: [{ name: http, address: 127.0.0.1:0 }]
+secrets: { server: { file: secret } }
+upstreams: { users: { discovery: <discovery> } }
+routes: [{ name: all, match: { path: { prefix: / } }, upstream: users }]
+",
+        &[("discovery", &discovery)],
+    );
+    std::fs::write(folder.path().join("gateway.yaml"), text).expect("it takes files");
+    GATEWAY.start_on(folder, &["gateway.yaml"]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_for_consul_is_a_secret_and_follows_it() {
+    let (one, two) = (Upstream::echo().await, Upstream::echo().await);
+    let consul = Consul::start().await;
+    consul.register("users", &[one.address()]);
+    consul.ask_for("first-token");
+    let discovery = format!("{{ consul: 'http://{consul}', service: users, token: 'secret://server' }}");
+    let gateway = discovering_with("first-token\n", discovery).await;
+    endpoints_are(&gateway, &[(&one, 1)]).await;
+    consul.ask_for("second-token");
+    consul.register("users", &[two.address()]);
+    let refused = |line: &harness::Line| line.text.contains("the server answered 403 Forbidden");
+    gateway.log().wait_from(0, "that the old one is refused", refused).await;
+    endpoints_are(&gateway, &[(&one, 1)]).await;
+    std::fs::write(gateway.folder().join("secret"), "second-token\n").expect("it takes files");
+    endpoints_are(&gateway, &[(&two, 1)]).await;
+    assert!(!gateway.log().text().contains("-token"), "{}", gateway.log().text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_may_want_a_certificate_and_a_password() {
+    let origin = Upstream::echo().await;
+    let authority = Authority::new();
+    let files = tempfile::tempdir().expect("the system gives a temporary folder");
+    let server = Wanted { names: &["localhost"], ..Wanted::default() };
+    let (cert, key) = authority.issue(server).write(files.path(), "server");
+    let own = authority.issue(Wanted::default());
+    let (own_cert, own_key) = own.write(files.path(), "gateway");
+    let ca = files.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).expect("it takes files");
+    let Some(mut etcd) = Etcd::start_with(EtcdTls { cert, key, client_ca: ca.clone() }).await else { return };
+    etcd.put("/users/one", &origin.to_string()).await;
+    etcd.ask_for("hunter2").await;
+    let (ca, own_cert, own_key) = (ca.display(), own_cert.display(), own_key.display());
+    let discovery = format!(
+        "{{ etcd: 'https://localhost:{}', prefix: /users/, user: root, password: 'secret://server', tls: {{ ca: {ca}, cert: {own_cert}, key: {own_key} }} }}",
+        etcd.secure().port()
+    );
+    let gateway = discovering_with("hunter2\n", discovery).await;
+    endpoints_are(&gateway, &[(&origin, 1)]).await;
+    let other = Upstream::echo().await;
+    etcd.put("/users/one", &other.to_string()).await;
+    endpoints_are(&gateway, &[(&other, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_is_told_of_once() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, two) = (Upstream::echo().await, Upstream::echo().await);
+    etcd.put("/users/one", &one.to_string()).await;
+    let relay = Relay::to(etcd.address()).await;
+    let gateway = discovering(format!("{{ etcd: 'http://{}', prefix: /users/, refresh: 1h }}", relay.address())).await;
+    endpoints_are(&gateway, &[(&one, 1)]).await;
+    relay.set(Fault::Silent);
+    failure_changes_nothing(&gateway, &[(&one, 1)]).await;
+    etcd.put("/users/one", &two.to_string()).await;
+    relay.set(Fault::None);
+    endpoints_are(&gateway, &[(&two, 1)]).await;
+    let lines = gateway.log().lines();
+    let told = lines.iter().filter(|line| line.message().starts_with("discovery failed")).count();
+    assert_eq!(told, 1, "{}", gateway.log().text());
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use base64::Engine as _;
@@ -20,10 +20,20 @@ use crate::{skip, within};
 pub struct Etcd {
     address: SocketAddr,
     peers: SocketAddr,
+    tls: Option<(SocketAddr, EtcdTls)>,
     process: Child,
     folder: TempDir,
-    /// Shown with each request, once the server asks for one.
+    /// That of `root`, once the server asks who reads.
+    password: Option<String>,
+    /// Shown with each request then.
     token: Option<String>,
+}
+
+/// Files of TLS: what the server shows, and whose certificates it lets in.
+pub struct EtcdTls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: PathBuf,
 }
 
 impl Etcd {
@@ -32,14 +42,27 @@ impl Etcd {
     /// # Panics
     /// When none is installed and `WITGATE_TEST_REQUIRE_SERVERS` is set, as it is where every test must run.
     pub async fn start() -> Option<Etcd> {
-        let [address, peers] = [(); 2].map(|()| {
+        Etcd::launch(None).await
+    }
+
+    /// The same with a second port, where it speaks TLS and lets nobody in without a certificate. See [`Etcd::secure`].
+    ///
+    /// # Panics
+    /// As [`Etcd::start`].
+    pub async fn start_with(tls: EtcdTls) -> Option<Etcd> {
+        Etcd::launch(Some(tls)).await
+    }
+
+    async fn launch(tls: Option<EtcdTls>) -> Option<Etcd> {
+        let [address, peers, secure] = [(); 3].map(|()| {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
             free.expect("the loopback has free ports")
         });
         let folder = tempfile::tempdir().expect("the system gives a temporary folder");
-        match spawn(address, peers, folder.path()) {
+        let tls = tls.map(|tls| (secure, tls));
+        match spawn(address, peers, tls.as_ref(), folder.path()) {
             Ok(process) => {
-                let etcd = Etcd { address, peers, process, folder, token: None };
+                let etcd = Etcd { address, peers, tls, process, folder, password: None, token: None };
                 within("etcd to serve", etcd.serving()).await;
                 Some(etcd)
             }
@@ -81,8 +104,23 @@ impl Etcd {
         ] {
             assert_eq!(self.ask(&format!("/v3/auth/{path}"), body).await, 200, "{path}");
         }
-        let said = self.answer("/v3/auth/authenticate", &user).await.json();
-        self.token = Some(said["token"].as_str().expect("root is let in").to_owned());
+        self.password = Some(password.to_owned());
+        self.sign_in().await;
+    }
+
+    /// One more user, by which all tokens become too old.
+    pub async fn add_user(&mut self, name: &str) {
+        assert_eq!(self.ask("/v3/auth/user/add", &json!({ "name": name, "password": name }).to_string()).await, 200);
+        self.sign_in().await;
+    }
+
+    async fn sign_in(&mut self) {
+        self.token = None;
+        if let Some(password) = &self.password {
+            let user = json!({ "name": "root", "password": password }).to_string();
+            let said = self.answer("/v3/auth/authenticate", &user).await.json();
+            self.token = Some(said["token"].as_str().expect("root is let in").to_owned());
+        }
     }
 
     /// End it, and wait until it has.
@@ -97,13 +135,23 @@ impl Etcd {
 
     /// Start it again where it was, with what it had stored.
     pub async fn restart(&mut self) {
-        self.process = spawn(self.address, self.peers, self.folder.path()).expect("it started before");
+        self.process =
+            spawn(self.address, self.peers, self.tls.as_ref(), self.folder.path()).expect("it started before");
         within("etcd to serve", self.serving()).await;
+        self.sign_in().await;
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it speaks TLS.
+    ///
+    /// # Panics
+    /// When it was started without.
+    pub fn secure(&self) -> SocketAddr {
+        self.tls.as_ref().expect("it was started with TLS").0
     }
 
     async fn ask(&self, path: &str, body: &str) -> u16 {
@@ -121,7 +169,7 @@ impl Etcd {
     async fn serving(&self) {
         loop {
             if TcpStream::connect(self.address).await.is_ok()
-                && self.ask("/v3/kv/range", r#"{"key":"YQ=="}"#).await == 200
+                && Client::connect(self.address).await.get("/health").await.status == 200
             {
                 return;
             }
@@ -130,10 +178,21 @@ impl Etcd {
     }
 }
 
-fn spawn(address: SocketAddr, peers: SocketAddr, folder: &Path) -> io::Result<Child> {
+fn spawn(
+    address: SocketAddr,
+    peers: SocketAddr,
+    tls: Option<&(SocketAddr, EtcdTls)>,
+    folder: &Path,
+) -> io::Result<Child> {
     let (client, peer) = (format!("http://{address}"), format!("http://{peers}"));
     let mut command = Command::new("etcd");
-    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    let mut listen = client.clone();
+    if let Some((secure, EtcdTls { cert, key, client_ca })) = tls {
+        listen = format!("{listen},https://{secure}");
+        command.arg("--cert-file").arg(cert).arg("--key-file").arg(key);
+        command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(client_ca);
+    }
+    command.args(["--listen-client-urls", &listen, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args(["--initial-cluster", &format!("default={peer}"), "--unsafe-no-fsync", "--data-dir"]);
     command.arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);

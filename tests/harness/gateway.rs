@@ -28,6 +28,7 @@ pub struct Binary {
     level: &'static str,
     trusted: Option<&'static str>,
     closes_stdout: bool,
+    is_unprivileged: bool,
 }
 
 /// What a command left behind.
@@ -52,11 +53,11 @@ pub struct Gateway {
 impl Binary {
     /// `program` is the binary; `scratch` a folder that all tests share, so that each plugin is compiled once a run and not once a test.
     pub const fn new(program: &'static str, scratch: &'static str) -> Binary {
-        Binary { program, scratch, level: "info", trusted: None, closes_stdout: false }
+        Binary { program, scratch, level: "info", trusted: None, closes_stdout: false, is_unprivileged: false }
     }
 
     /// Where it may keep what outlives a test.
-    pub(crate) fn scratch(&self) -> &'static str {
+    pub fn scratch(&self) -> &'static str {
         self.scratch
     }
 
@@ -75,6 +76,17 @@ impl Binary {
     /// The same program, with a standard output that is a pipe nobody reads from.
     pub const fn with_closed_stdout(self) -> Binary {
         Binary { closes_stdout: true, ..self }
+    }
+
+    /// The same program as somebody who may not do everything: where the test is root itself, `nobody`, who gets this folder.
+    pub fn unprivileged(self, folder: &Path) -> Binary {
+        let is_unprivileged = rustix::process::geteuid().is_root();
+        if is_unprivileged {
+            for entry in walk(folder) {
+                std::os::unix::fs::chown(entry, Some(NOBODY), Some(NOBODY)).expect("root gives its files away");
+            }
+        }
+        Binary { is_unprivileged, ..self }
     }
 
     /// Start a gateway and wait until it serves.
@@ -204,6 +216,9 @@ impl Binary {
         command.kill_on_drop(true);
         for variable in ["WITGATE_CONFIG", "WITGATE_ADMIN_TOKEN", "RUST_LOG", "RUST_BACKTRACE"] {
             command.env_remove(variable);
+        }
+        if self.is_unprivileged {
+            command.uid(NOBODY).gid(NOBODY);
         }
         command.env("NO_COLOR", "1").env("WITGATE_LOG", self.level).env("XDG_STATE_HOME", self.scratch);
         if let Some(authority) = self.trusted {
@@ -461,6 +476,18 @@ impl Drop for Gateway {
         }
     }
 }
+
+/// A folder and everything in it.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![folder.to_owned()];
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() { found.extend(walk(&entry)) } else { found.push(entry) }
+    }
+    found
+}
+
+/// Whom systems have for this.
+const NOBODY: u32 = 65534;
 
 fn config_file(folder: &Path) -> PathBuf {
     folder.join("gateway.yaml")

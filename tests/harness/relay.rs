@@ -16,6 +16,8 @@ pub struct Relay {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
     scripts: Arc<AtomicUsize>,
+    /// Changes when connections that are open shall be reset.
+    cut: watch::Sender<usize>,
     accepting: JoinHandle<()>,
 }
 
@@ -39,12 +41,18 @@ impl Relay {
         let address = listener.local_addr().expect("a bound socket has an address");
         let (fault, faults) = watch::channel(Fault::None);
         let scripts = Arc::new(AtomicUsize::new(0));
-        let accepting = tokio::spawn(accept(listener, server, faults, scripts.clone()));
-        Relay { address, fault, scripts, accepting }
+        let (cut, cuts) = watch::channel(0);
+        let accepting = tokio::spawn(accept(listener, server, faults, cuts, scripts.clone()));
+        Relay { address, fault, scripts, cut, accepting }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reset the connections that are open now; new ones are as good as before.
+    pub fn cut(&self) {
+        self.cut.send_modify(|epoch| *epoch += 1);
     }
 
     /// From now on.
@@ -64,11 +72,24 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, faults: watch::Receiver<Fault>, scripts: Arc<AtomicUsize>) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    faults: watch::Receiver<Fault>,
+    mut cuts: watch::Receiver<usize>,
+    scripts: Arc<AtomicUsize>,
+) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.expect("a listening socket accepts");
-        connections.spawn(relay(client, server, faults.clone(), scripts.clone()));
+        cuts.mark_unchanged();
+        let (faults, mut cuts, scripts) = (faults.clone(), cuts.clone(), scripts.clone());
+        connections.spawn(async move {
+            tokio::select! {
+                () = relay(client, server, faults, scripts) => {}
+                _ = cuts.changed() => {}
+            }
+        });
         while connections.try_join_next().is_some() {}
     }
 }

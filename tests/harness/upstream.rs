@@ -291,7 +291,7 @@ pub(crate) async fn fill(wire: &mut Wire, limit: usize) -> usize {
     sent
 }
 
-fn reusable(address: SocketAddr) -> TcpSocket {
+pub(crate) fn reusable(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("the system gives sockets");
     socket.set_reuseaddr(true).expect("a new socket takes SO_REUSEADDR");
     socket.set_reuseport(true).expect("a new socket takes SO_REUSEPORT");

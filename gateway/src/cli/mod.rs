@@ -202,7 +202,7 @@ fn refuse(error: &GatewayError, format: Format) -> ExitCode {
         GatewayError::Plugin(faults) => (EXIT_PLUGIN, Some(faults)),
         GatewayError::Warm(_) => (EXIT_PLUGIN, None),
         GatewayError::Source(SourceError::Word { .. }) => (EXIT_USAGE, None),
-        GatewayError::Source(_) => (EXIT_FAILURE, None),
+        GatewayError::Source(_) | GatewayError::Damaged { .. } => (EXIT_FAILURE, None),
         GatewayError::Bind(_) | GatewayError::Admin(AdminError::Bind(_)) => (EXIT_BIND, None),
         GatewayError::StateDir(_)
         | GatewayError::Engine(_)

@@ -81,6 +81,12 @@ pub(super) fn hold(root: &mut Value, file: usize, allow: &RawAllow, brought: &Br
             bounds.filters(list, &at.key(name.as_str().unwrap_or_default()));
         }
     }
+    if let Some(Value::Mapping(upstreams)) = map.get("upstreams") {
+        let at = at.key("upstreams");
+        for (name, upstream) in upstreams {
+            bounds.discovery(upstream, &at.key(name.as_str().unwrap_or_default()).key("discovery"));
+        }
+    }
     if let Some(Value::Sequence(routes)) = map.get_mut("routes") {
         let at = at.key("routes");
         for (index, route) in routes.iter_mut().enumerate() {
@@ -150,6 +156,16 @@ impl Bounds<'_> {
                     "hosts" => self.outside("host", &text, &allowed, fault),
                     _ => self.one_of("listener", &text, &allowed, "listeners", fault),
                 }
+            }
+        }
+    }
+
+    /// Whoever names the server must not name whose secret it is shown.
+    fn discovery(&mut self, upstream: &Value, at: &At<'_>) {
+        for key in ["password", "token"] {
+            if upstream.get("discovery").is_some_and(|discovery| discovery.get(key).is_some()) {
+                let message = format!("the secret of `{key}` lies outside the bounds of this file");
+                self.note(Fault::key(at.key(key), message).help("ask who includes it to bring this upstream"));
             }
         }
     }

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use super::outage::Outage;
 use super::source::Wanted;
 use super::{Gateway, Shared};
 use crate::config::Texts;
 use crate::config::model::SecretSource;
-use crate::control::{Follower, Found};
+use crate::control::{Follower, Found, SourceError};
 use crate::resource::{Secret, SecretSource as Place};
 
 /// Follows from here on, as long as the gateway lives.
@@ -39,14 +40,14 @@ async fn keep_following(shared: Weak<Shared>) {
         }
         match texts {
             Ok(texts) if seen.as_ref().is_none_or(|seen| *seen != texts) && *gateway.source_texts().await != texts => {
-                gateway.note_source_error(None);
+                gateway.source_is_back();
                 let gateway = Gateway(gateway);
                 // It tells by itself how it went.
-                let _ = gateway.reload_on(source, Wanted::Found(texts.clone())).await;
+                let _ = gateway.reload_on(source, Wanted::Found).await;
                 seen = Some(texts);
             }
-            Ok(_) => gateway.note_source_error(None),
-            Err(error) => gateway.note_source_error(Some(error.to_string())),
+            Ok(_) => gateway.source_is_back(),
+            Err(error) => gateway.source_fails(&error),
         }
     }
 }
@@ -86,17 +87,21 @@ impl Shared {
         self.running.lock().await.source_texts.clone()
     }
 
-    /// Told once, and once more when it is over.
-    fn note_source_error(&self, error: Option<String>) {
-        let mut told = self.told();
-        if told.config.source_error == error {
-            return;
+    /// Told once for each kind of reason, and once more when it is over.
+    fn source_fails(&self, error: &SourceError) {
+        let is_news =
+            self.told().source_outage.get_or_insert_with(Outage::default).note(error.kind(), error.to_string());
+        if is_news {
+            tracing::error!(%error, "the source of the configuration cannot be read: what serves stays");
+        } else {
+            tracing::debug!(%error, "the source of the configuration cannot be read still");
         }
-        match &error {
-            Some(error) => tracing::error!(%error, "the source of the configuration cannot be read: what serves stays"),
-            None => tracing::info!("the source of the configuration can be read again"),
+    }
+
+    fn source_is_back(&self) {
+        if self.told().source_outage.take().is_some() {
+            tracing::info!("the source of the configuration can be read again");
         }
-        told.config.source_error = error;
     }
 
     async fn secret_files(&self) -> BTreeMap<String, PathBuf> {

@@ -19,6 +19,7 @@
 //! source        the configuration: where it comes from, and what of it is held back
 //! configure     the configuration, as operators ask for it
 //! follow        sources that are followed, and secrets whose files change
+//! outage        what is told of a source that fails again and again
 //! upstreams     whose health is kept, and whose endpoints are discovered
 //! operator      all of it, as the admin API asks for it
 //! ```
@@ -42,6 +43,7 @@ mod watch;
 mod upstreams;
 mod source;
 mod follow;
+mod outage;
 mod configure;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +57,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::config::model::{self as config, Config};
 use crate::config::{Fault, Faults, Loaded, Texts};
-use crate::control::{AdminError, Event, Exporter, Overrides, SourceError, StateDir, StateDirError};
+use crate::control::{AdminError, Event, Exporter, HistoryError, Overrides, SourceError, StateDir, StateDirError};
 use crate::plugin::{Runtime, Version};
 use crate::server::{self, Overload, Permits, WorkerHandle};
 use crate::snapshot::{self, Choices, Snapshot};
@@ -63,6 +65,7 @@ use crate::sockets::Inheritance;
 use crate::telemetry::{Metrics, Telemetry};
 pub(crate) use engine::plugin_runtime;
 use listeners::Listeners;
+use outage::Outage;
 use pid_file::PidFile;
 pub use source::Source;
 use source::{Attempt, First, Prepared, ToldConfig, Wanted, build};
@@ -144,8 +147,10 @@ struct Told {
     config: ToldConfig,
     /// By listener: what counts its connections.
     permits: BTreeMap<Arc<str>, Permits>,
+    /// Of the source of the configuration, when it cannot be read.
+    source_outage: Option<Outage>,
     /// Of upstreams whose source last gave no good answer.
-    discovery_errors: BTreeMap<String, String>,
+    discovery_outages: BTreeMap<String, Outage>,
 }
 
 /// Why a gateway does not start, or does not change.
@@ -157,6 +162,8 @@ pub enum GatewayError {
     Plugin(Faults),
     #[error(transparent)]
     Source(SourceError),
+    #[error("{error}\n{damaged}")]
+    Damaged { error: String, damaged: HistoryError },
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -189,14 +196,8 @@ impl Gateway {
         program: Program,
         inheritance: &mut Inheritance,
     ) -> Result<Self, GatewayError> {
-        let mut attempt = Attempt::of(source.first().await?);
-        let last = source.last_kept(&attempt.texts);
-        let First { loaded, state_dir, runtime, overrides, snapshot } = loop {
-            match First::prepare(&source, &attempt.texts, compiler.clone()).await {
-                Err(error) if attempt.hold(&error, &last) => {}
-                first => break first?,
-            }
-        };
+        let (first, attempt, source_outage) = First::of(&source, &compiler).await?;
+        let First { loaded, state_dir, runtime, overrides, snapshot } = first;
         let snapshot = Arc::new(first_answers(snapshot, runtime.trust()).await);
         let workers_wanted = loaded.config.workers.unwrap_or_else(cores);
         let fresh = Listeners::default().bind(&snapshot.listeners, workers_wanted, inheritance)?;
@@ -226,7 +227,7 @@ impl Gateway {
             workers,
             state_dir,
             source,
-            told: Mutex::default(),
+            told: Mutex::new(Told { source_outage, ..Told::default() }),
             swapping: Mutex::default(),
             replacing: tokio::sync::Mutex::default(),
             committed: Notify::new(),

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
-use super::source::ToldConfig;
+use super::outage::Outage;
 use super::{Gateway, Shared};
 use crate::control::{
     Answer, Asked, ConfigReport, ConfigStatus, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status,
@@ -34,7 +34,7 @@ impl Operator for Gateway {
             uptime: self.0.started.elapsed(),
             workers: self.0.workers.len(),
             config_source: self.0.source.sources.name().to_owned(),
-            config: config_status(&told.config),
+            config: config_status(&told),
             last_reload_error: told.last_reload_error.clone(),
             plugins,
         }
@@ -178,13 +178,14 @@ impl Operator for Gateway {
     }
 }
 
-fn config_status(told: &ToldConfig) -> ConfigStatus {
+fn config_status(told: &super::Told) -> ConfigStatus {
+    let config = &told.config;
     ConfigStatus {
-        sha256: told.sha256.clone(),
-        number: told.edition,
-        rolled_back: told.is_rolled_back,
-        source_error: told.source_error.clone(),
-        held: told.held.iter().map(|(include, faults)| (include.display().to_string(), faults.clone())).collect(),
+        sha256: config.sha256.clone(),
+        number: config.edition,
+        rolled_back: config.is_rolled_back,
+        source_error: told.source_outage.as_ref().map(Outage::error),
+        held: config.held.iter().map(|(include, faults)| (include.display().to_string(), faults.clone())).collect(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::commit::now;
+use super::outage::Outage;
 use super::upstreams::first_answers;
 use super::{GatewayError, Running, Shared, plugin_runtime};
 use crate::config::{Faults, Loaded, Texts, assemble, environment};
@@ -89,7 +90,48 @@ pub(super) struct First {
 }
 
 impl First {
-    pub(super) async fn prepare(source: &Source, texts: &Texts, program: PathBuf) -> Result<Self, GatewayError> {
+    /// What the source has. Where a server is gone or has nothing of use, what served last, and that is said loudly.
+    pub(super) async fn of(source: &Source, program: &Path) -> Result<(Self, Attempt, Option<Outage>), GatewayError> {
+        let read = source.sources.read().await;
+        let outage = match &read {
+            Err(SourceError::Remote { error, .. }) => {
+                Some((error.kind(), read.as_ref().err().map(ToString::to_string)))
+            }
+            _ => None,
+        };
+        let error = match read.map_err(GatewayError::from) {
+            Ok(texts) => match Self::on(source, texts, program).await {
+                Ok((first, attempt)) => return Ok((first, attempt, None)),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let is_of_source = matches!(error, GatewayError::Source(_) | GatewayError::Config(_) | GatewayError::Plugin(_));
+        if !source.sources.is_remote() || !is_of_source {
+            return Err(error);
+        }
+        let Some(texts) = source.served_last(&error)? else { return Err(error) };
+        let (first, attempt) = Self::on(source, texts, program).await?;
+        let outage = outage.map(|(kind, text)| {
+            let mut outage = Outage::default();
+            outage.note(kind, text.unwrap_or_default());
+            outage
+        });
+        Ok((first, attempt, outage))
+    }
+
+    async fn on(source: &Source, texts: Texts, program: &Path) -> Result<(Self, Attempt), GatewayError> {
+        let mut attempt = Attempt::of(texts);
+        let last = source.last_kept(&attempt.texts);
+        loop {
+            match Self::prepare(source, &attempt.texts, program.to_owned()).await {
+                Err(error) if attempt.hold(&error, &last) => {}
+                first => return first.map(|first| (first, attempt)),
+            }
+        }
+    }
+
+    async fn prepare(source: &Source, texts: &Texts, program: PathBuf) -> Result<Self, GatewayError> {
         let loaded = source.load(texts)?;
         let state_dir = StateDir::open(loaded.config.state_dir.as_deref())?.path().to_owned();
         let runtime = Arc::new(plugin_runtime(&loaded.config.runtime, &state_dir, program)?);
@@ -103,8 +145,8 @@ impl First {
 pub(super) enum Wanted {
     /// What the source has now.
     Read,
-    /// What the source has now, and was read already.
-    Found(Texts),
+    /// What the source had when it was read last: by whoever has read it since, if anybody has.
+    Found,
     /// What serves.
     Again,
     /// What served before.
@@ -115,7 +157,7 @@ impl Shared {
     pub(super) async fn attempt(&self, wanted: Wanted) -> Result<Attempt, GatewayError> {
         Ok(match wanted {
             Wanted::Read => Attempt::of(self.source.sources.read().await?),
-            Wanted::Found(texts) => Attempt::of(texts),
+            Wanted::Found => Attempt::of(self.source.sources.latest().await?),
             Wanted::Kept(texts) => Attempt::back(Arc::new(texts)),
             Wanted::Again => {
                 let running = self.running.lock().await;
@@ -140,26 +182,26 @@ pub(super) struct Prepared {
 }
 
 impl Source {
-    /// The texts to begin with. When a server is gone that has served a configuration before, that one, and it is said loudly.
-    pub(super) async fn first(&self) -> Result<Texts, GatewayError> {
-        let error = match self.sources.read().await {
-            Ok(texts) => return Ok(texts),
-            Err(error @ SourceError::Remote { .. }) => error,
-            Err(error) => return Err(error.into()),
+    /// What served last, because there is nothing else to start on; `None` where nothing is kept.
+    fn served_last(&self, error: &GatewayError) -> Result<Option<Texts>, GatewayError> {
+        let Ok(folder) = StateDir::place(None) else { return Ok(None) };
+        let (kept, mut damaged) = History::of(&folder, self.sources.name()).latest();
+        let Some((edition, texts)) = kept else {
+            let newest = if damaged.is_empty() { None } else { Some(damaged.swap_remove(0)) };
+            return newest.map_or(Ok(None), |damaged| {
+                Err(GatewayError::Damaged { error: error.to_string().trim_end().to_owned(), damaged })
+            });
         };
-        let kept = StateDir::place(None).map(|folder| History::of(&folder, self.sources.name()).find(None, None));
-        match kept {
-            Ok(Ok((edition, texts))) => {
-                tracing::error!(
-                    %error,
-                    number = edition.number,
-                    since = edition.since,
-                    "the source of the configuration is gone: what it served last is started on"
-                );
-                Ok(texts)
-            }
-            _ => Err(error.into()),
+        for damaged in damaged {
+            tracing::error!(error = %damaged, "a kept configuration is passed over");
         }
+        let (number, since) = (edition.number, edition.since);
+        if matches!(error, GatewayError::Source(_)) {
+            tracing::error!(%error, number, since, "the source of the configuration is gone: what it served last is started on");
+        } else {
+            tracing::error!(%error, number, since, "what the source of the configuration has is refused: what it served last is started on");
+        }
+        Ok(Some(texts))
     }
 
     /// What served last, for includes that are kept at a start; nothing where there are none.
@@ -170,7 +212,7 @@ impl Source {
         let own = Texts { own: texts.own.clone(), ..Texts::default() };
         let state_dir = self.load(&own).ok().and_then(|loaded| loaded.config.state_dir);
         let folder = StateDir::place(state_dir.as_deref());
-        let kept = folder.ok().and_then(|folder| History::of(&folder, self.sources.name()).find(None, None).ok());
+        let kept = folder.ok().and_then(|folder| History::of(&folder, self.sources.name()).latest().0);
         kept.map(|(_, texts)| texts).unwrap_or_default()
     }
 }
@@ -222,8 +264,7 @@ impl Shared {
         running.source_texts = read.unwrap_or_else(|| running.source_texts.clone());
         let mut told = self.told();
         let number = edition.map(|edition| edition.number);
-        let source_error = told.config.source_error.take();
-        told.config = ToldConfig { sha256, edition: number, held, source_error, is_rolled_back };
+        told.config = ToldConfig { sha256, edition: number, held, is_rolled_back };
         drop(told);
         self.committed.notify_one();
     }
@@ -285,8 +326,6 @@ pub(super) struct ToldConfig {
     pub(super) edition: Option<u64>,
     /// Includes whose last good version stays, and why.
     pub(super) held: BTreeMap<PathBuf, String>,
-    /// Why the source cannot be read now.
-    pub(super) source_error: Option<String>,
     /// Whether somebody went back to this one, while the source has another.
     pub(super) is_rolled_back: bool,
 }

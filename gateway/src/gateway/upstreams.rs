@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::Shared;
-use crate::outbound::Trust;
+use super::outage::Outage;
+use crate::outbound::{AskError, Trust};
 use crate::snapshot::Snapshot;
 use crate::telemetry::EndpointSample;
 use crate::upstream::{self, Discovery, DiscoveryError, Flip, Found, Health, Seeker, Upstream};
@@ -127,17 +128,25 @@ impl Shared {
 
     /// A source has answered, or has not.
     async fn discovered(&self, name: &str, discovery: &Discovery, answer: Result<Found, DiscoveryError>) {
-        let error = match answer {
+        let (kind, error) = match answer {
             Ok(found) => match self.publish(name, discovery, found).await {
-                Ok(()) => return drop(self.told().discovery_errors.remove(name)),
-                Err(error) => error,
+                Ok(()) => return self.discovers_again(name),
+                Err(error) => (error.clone(), error),
             },
-            Err(error) => error.to_string(),
+            Err(error) => (error.kind(), error.to_string()),
         };
-        tracing::warn!(upstream = name, error, "discovery failed: the last endpoints stay in force");
-        let is_news = self.told().discovery_errors.insert(name.to_owned(), error.clone()).is_none();
+        let is_news = self.told().discovery_outages.entry(name.to_owned()).or_default().note(kind, error.clone());
         if is_news {
+            tracing::warn!(upstream = name, error, "discovery failed: the last endpoints stay in force");
             self.event("discovery", [("upstream", name.into()), ("error", error.into())]);
+        } else {
+            tracing::debug!(upstream = name, error, "discovery fails still");
+        }
+    }
+
+    fn discovers_again(&self, name: &str) {
+        if self.told().discovery_outages.remove(name).is_some() {
+            tracing::info!(upstream = name, "discovery is back");
         }
     }
 
@@ -171,7 +180,7 @@ impl Shared {
                 "endpoints": endpoint_statuses(upstream),
             });
             if upstream.discovery.is_some() {
-                status["discovery_error"] = told.discovery_errors.get(&*upstream.name).cloned().into();
+                status["discovery_error"] = told.discovery_outages.get(&*upstream.name).map(Outage::error).into();
             }
             status
         });
@@ -214,7 +223,7 @@ pub(super) async fn first_answers(mut snapshot: Snapshot, trust: &Trust) -> Snap
         let mut seeker = Seeker::new(upstream.discovery.as_ref()?, trust);
         Some(async move {
             let answer = tokio::time::timeout(FIRST_ANSWER_MAX, seeker.next()).await;
-            match answer.unwrap_or(Err(DiscoveryError::Timeout(FIRST_ANSWER_MAX))) {
+            match answer.unwrap_or(Err(AskError::Timeout(FIRST_ANSWER_MAX).into())) {
                 Ok(found) => *upstream = Arc::new(upstream.with_endpoints(found)),
                 Err(error) => {
                     tracing::warn!(upstream = &*upstream.name, %error, "no endpoints yet: requests to this upstream fail");

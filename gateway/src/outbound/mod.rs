@@ -10,8 +10,9 @@
 //! client       a plugin's request: small, bounded, to where it may go
 //! caller       a request of the control plane, to a server that the configuration names
 //! collector    spans to an OpenTelemetry collector
-//! etcd         what an etcd server is asked and says
-//! consul       how a Consul server is asked to wait
+//! standing     a server that is asked again and again: TLS, secrets, patience
+//! etcd         keys in etcd, and word of when they change
+//! consul       a question to Consul, answered when its answer changes
 //! fetch        a document by URL: bounded, only if it changed, resumed when it breaks off
 //! ```
 
@@ -22,15 +23,19 @@ mod connections;
 mod client;
 mod caller;
 mod collector;
-pub mod etcd;
-pub mod consul;
+mod standing;
+mod etcd;
+mod consul;
 mod fetch;
 
 pub use address::Reach;
 pub use caller::{CallError, Caller};
 pub use client::{Client, SendError, Terms};
 pub use collector::{Collector, ExportError};
+pub use consul::Consul;
+pub use etcd::{Etcd, KeyValue, Login, Mark, Range};
 pub use fetch::{Fetch, FetchError, Fetched, Fetcher};
+pub use standing::{AskError, Credential, Held, Server, Standing, TlsFileError, TlsFiles, pause};
 pub use terms::{TlsError, TlsTerms};
 pub use trust::Trust;
 

@@ -47,7 +47,7 @@ pub async fn build(
     let mut natives = Natives::new(offer, previous.map(|previous| previous.states.clone()));
     let routes = routes::routes(config, &mut plugins, &mut natives, &mut faults);
     let states = Arc::new(natives.finish());
-    let upstreams = upstreams::upstreams(config, previous, runtime.trust(), &mut faults);
+    let upstreams = upstreams::upstreams(config, previous, &resources.secrets, runtime.trust(), &mut faults);
     let listeners = listeners::listeners(config, previous, &resources.secrets, &mut faults);
     let (Some(router), true) = (router, faults.is_empty()) else {
         return Err(BuildError::Config(faults));

@@ -16,6 +16,7 @@ use crate::config::model::{Config, ListenAddress, Route, Target};
 use crate::config::{At, ListedFrom, each_filter};
 use crate::message::path::normalise;
 use crate::outbound::Trust;
+use crate::plugin::Named;
 use crate::router::{Condition, Request, RouteSpec, Standing, explain_standing, find_params};
 use crate::upstream::{Pick, Upstream};
 
@@ -155,7 +156,7 @@ pub fn explain(
     let upstreams = match serving {
         Some(snapshot) => &snapshot.upstreams,
         None => {
-            made = upstreams::upstreams(config, None, trust, &mut Vec::new());
+            made = upstreams::upstreams(config, None, &Named::new(), trust, &mut Vec::new());
             &made
         }
     };

@@ -7,28 +7,37 @@ use http::StatusCode;
 use super::{Snapshot, transport};
 use crate::config::Fault;
 use crate::config::model::{self as config, Config};
-use crate::outbound::Trust;
+use crate::outbound::{Credential, Held, TlsFiles, Trust};
+use crate::plugin::Named;
+use crate::resource::Secret;
 use crate::upstream::{
-    Affinity, Balance, Balancer, Discovery, Ejection, Endpoint, HealthCheck, Probe, Source, Transport, Upstream,
+    Access, Affinity, Balance, Balancer, Discovery, Ejection, Endpoint, HealthCheck, Probe, Source, Transport, Upstream,
 };
 
 /// In the order of the configuration's map. Those that are discovered have the endpoints that they had, from the same source.
 pub(super) fn upstreams(
     config: &Config,
     previous: Option<&Snapshot>,
+    secrets: &Named<Secret>,
     trust: &Trust,
     faults: &mut Vec<Fault>,
 ) -> Vec<Arc<Upstream>> {
     let old = |name: &str| previous.and_then(|previous| previous.upstream(name)).map(|old| &**old);
     let mut upstream = |(name, raw): (&String, &config::Upstream)| {
         let transport = transport::transport(name, raw, old(name), trust, faults);
-        Arc::new(upstream(name, raw, old(name), transport))
+        Arc::new(upstream(name, raw, old(name), secrets, transport))
     };
     config.upstreams.iter().map(&mut upstream).collect()
 }
 
-fn upstream(name: &str, raw: &config::Upstream, old: Option<&Upstream>, transport: Arc<Transport>) -> Upstream {
-    let discovery = raw.discovery.as_ref().map(discovery);
+fn upstream(
+    name: &str,
+    raw: &config::Upstream,
+    old: Option<&Upstream>,
+    secrets: &Named<Secret>,
+    transport: Arc<Transport>,
+) -> Upstream {
+    let discovery = raw.discovery.as_ref().map(|raw| discovery(raw, secrets));
     let endpoints = match &discovery {
         None => raw.endpoints.iter().map(endpoint).collect(),
         Some(discovery) => {
@@ -71,7 +80,7 @@ fn endpoint(raw: &config::Endpoint) -> (Endpoint, u32) {
 }
 
 fn is_same_source(old: &Upstream, discovery: &Discovery) -> bool {
-    old.discovery.as_ref().is_some_and(|old| old.source == discovery.source)
+    old.discovery.as_ref().is_some_and(|old| old.source.is_same_place(&discovery.source))
 }
 
 fn balance(raw: config::Balance) -> Balance {
@@ -112,13 +121,21 @@ fn ejection(raw: &config::OutlierEjection) -> Ejection {
     }
 }
 
-fn discovery(raw: &config::Discovery) -> Discovery {
+fn discovery(raw: &config::Discovery, secrets: &Named<Secret>) -> Discovery {
     use config::DiscoverySource as Raw;
     let source = match raw.source.clone() {
         Raw::Dns { host, port, resolver } => Source::Dns { host, port, resolver },
         Raw::Srv { name, resolver } => Source::Srv { name, resolver },
-        Raw::Etcd { url, prefix } => Source::Etcd { url, prefix },
-        Raw::Consul { url, service, tag } => Source::Consul { url, service, tag },
+        Raw::Etcd { server, user, prefix } => Source::Etcd { server: access(server, secrets), user, prefix },
+        Raw::Consul { server, service, tag } => Source::Consul { server: access(server, secrets), service, tag },
     };
     Discovery { source, refresh: raw.refresh }
+}
+
+fn access(raw: config::DiscoveryServer, secrets: &Named<Secret>) -> Access {
+    let config::DiscoveryServer { url, secret, ca, identity } = raw;
+    // Without the secret there is a fault already, and nothing is asked.
+    let secret = secret.and_then(|name| secrets.get(name.0.as_str()));
+    let credential = secret.map(|secret| Credential::Held(Held::new(&String::from_utf8_lossy(secret.expose()))));
+    Access { origin: url, credential, files: TlsFiles { ca, identity } }
 }

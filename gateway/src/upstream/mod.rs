@@ -28,7 +28,7 @@ mod client;
 
 pub use balancer::{Balance, Balancer, Weighted};
 pub use client::{Client, Failed, Loss, On, SendError, Sent};
-pub use discovery::{Discovery, DiscoveryError, Found, Seeker, Source};
+pub use discovery::{Access, Discovery, DiscoveryError, Found, Seeker, Source};
 pub use ejection::{EJECTIONS_COUNTED_MAX, Ejection, Outcome};
 pub use endpoint::{Endpoint, EndpointState, InFlight};
 pub use health::{Flip, Health, HealthCheck, Probe, Tell, keep};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::fault::Fault;
-use super::super::model::{Discovery, DiscoverySource};
+use super::super::model::{Discovery, DiscoveryServer, DiscoverySource};
 use super::super::path::At;
 use super::super::raw::RawDiscovery;
 use super::Check;
@@ -35,15 +35,20 @@ impl Check<'_> {
                 if prefix.is_some_and(String::is_empty) {
                     self.fault(Fault::value(at.key("prefix"), "an empty prefix would make endpoints of every key"));
                 }
-                DiscoverySource::Etcd { url: self.server(&source_at, text)?, prefix: prefix?.clone() }
+                if let (Some(_), None) = (&raw.password, &raw.user) {
+                    let fault = Fault::key(at.key("password"), "a password is of no use without `user`");
+                    self.fault(fault.help("name the user that it belongs to"));
+                }
+                let server = self.server(at, key, text, raw, raw.password.as_ref());
+                DiscoverySource::Etcd { server: server?, user: raw.user.clone(), prefix: prefix?.clone() }
             }
             _ => {
                 let service = self.required(at, "service", raw.service.as_ref());
                 if service.is_some_and(String::is_empty) {
                     self.fault(Fault::value(at.key("service"), "this is not the name of a service"));
                 }
-                let url = self.server(&source_at, text)?;
-                DiscoverySource::Consul { url, service: service?.clone(), tag: raw.tag.clone() }
+                let server = self.server(at, key, text, raw, raw.token.as_ref());
+                DiscoverySource::Consul { server: server?, service: service?.clone(), tag: raw.tag.clone() }
             }
         };
         Some(Discovery { source, refresh })
@@ -51,14 +56,18 @@ impl Check<'_> {
 
     /// Each of the further keys goes with one or two sources.
     fn belongings(&mut self, at: &At<'_>, source: &str, raw: &RawDiscovery) {
-        let keys: [(&str, &Option<String>, &[&str]); 4] = [
-            ("resolver", &raw.resolver, &["dns", "srv"]),
-            ("prefix", &raw.prefix, &["etcd"]),
-            ("service", &raw.service, &["consul"]),
-            ("tag", &raw.tag, &["consul"]),
+        let keys: [(&str, bool, &[&str]); 8] = [
+            ("resolver", raw.resolver.is_some(), &["dns", "srv"]),
+            ("prefix", raw.prefix.is_some(), &["etcd"]),
+            ("user", raw.user.is_some(), &["etcd"]),
+            ("password", raw.password.is_some(), &["etcd"]),
+            ("service", raw.service.is_some(), &["consul"]),
+            ("tag", raw.tag.is_some(), &["consul"]),
+            ("token", raw.token.is_some(), &["consul"]),
+            ("tls", raw.tls.is_some(), &["etcd", "consul"]),
         ];
-        for (key, value, sources) in keys {
-            if value.is_some() && !sources.contains(&source) {
+        for (key, is_given, sources) in keys {
+            if is_given && !sources.contains(&source) {
                 let fault = Fault::key(at.key(key), format!("`{key}` says nothing to `{source}`"));
                 self.fault(fault.help(format!("remove it: it belongs to `{}`", sources.join("` and `"))));
             }
@@ -86,8 +95,33 @@ impl Check<'_> {
         address.map(Some)
     }
 
+    /// A server that `key` names by its URL, with what it takes to be let in.
+    fn server(
+        &mut self,
+        at: &At<'_>,
+        key: &'static str,
+        url: &str,
+        raw: &RawDiscovery,
+        secret: Option<&String>,
+    ) -> Option<DiscoveryServer> {
+        let secret_at = at.key(if key == "etcd" { "password" } else { "token" });
+        let secret = secret.and_then(|text| self.secret_ref(&secret_at, text));
+        let url = self.origin(&at.key(key), url);
+        let tls_at = at.key("tls");
+        let (mut ca, mut identity) = (None, None);
+        if let Some(tls) = &raw.tls {
+            ca = tls.ca.as_ref().map(|path| self.path(&tls_at.key("ca"), path));
+            identity = self.identity(&tls_at, tls.cert.as_ref(), tls.key.as_ref());
+            if url.as_deref().is_some_and(|url| !url.starts_with("https:")) {
+                let fault = Fault::key(tls_at, format!("`tls` is given, but the URL of `{key}` speaks it not"));
+                self.fault(fault.help("write the URL with `https://`"));
+            }
+        }
+        Some(DiscoveryServer { url: url?, secret, ca, identity })
+    }
+
     /// The origin of a server: a path would be somebody else's.
-    fn server(&mut self, at: &At<'_>, text: &str) -> Option<String> {
+    fn origin(&mut self, at: &At<'_>, text: &str) -> Option<String> {
         let why = match Url::parse(text) {
             Ok(url) if url.scheme != "http" && url.scheme != "https" => "the scheme is neither `http` nor `https`",
             Ok(url) if url.user.is_some() => "a URL here has no user or password",

@@ -1,5 +1,7 @@
 //! Checks of how an upstream is reached: protocol, TLS, limits, retries, hedging. Whether files can be read is not asked here.
 
+use std::path::PathBuf;
+
 use super::super::fault::Fault;
 use super::super::model::{Endpoint, Hedge, Retries, RetryWhen, UpstreamLimits, UpstreamProtocol, UpstreamTls};
 use super::super::path::At;
@@ -31,17 +33,7 @@ impl Check<'_> {
     }
 
     fn tls_terms(&mut self, at: &At<'_>, raw: &RawUpstreamTls) -> UpstreamTls {
-        let identity = match (&raw.cert, &raw.key) {
-            (Some(cert), Some(key)) => Some((self.path(&at.key("cert"), cert), self.path(&at.key("key"), key))),
-            (None, None) => None,
-            (given, _) => {
-                let (there, missing) = if given.is_some() { ("cert", "key") } else { ("key", "cert") };
-                if !self.was_cut(&at.key(missing)) {
-                    self.fault(Fault::key(at.key(there), format!("`{there}` is of no use without `{missing}`")));
-                }
-                None
-            }
-        };
+        let identity = self.identity(at, raw.cert.as_ref(), raw.key.as_ref());
         if let Some(name) = &raw.server_name
             && rustls::pki_types::ServerName::try_from(name.as_str()).is_err()
         {
@@ -52,6 +44,26 @@ impl Check<'_> {
             identity,
             server_name: raw.server_name.clone(),
             verify: raw.verify.unwrap_or(true),
+        }
+    }
+
+    /// A certificate of the gateway's own with its key.
+    pub(super) fn identity(
+        &mut self,
+        at: &At<'_>,
+        cert: Option<&String>,
+        key: Option<&String>,
+    ) -> Option<(PathBuf, PathBuf)> {
+        match (cert, key) {
+            (Some(cert), Some(key)) => Some((self.path(&at.key("cert"), cert), self.path(&at.key("key"), key))),
+            (None, None) => None,
+            (given, _) => {
+                let (there, missing) = if given.is_some() { ("cert", "key") } else { ("key", "cert") };
+                if !self.was_cut(&at.key(missing)) {
+                    self.fault(Fault::key(at.key(there), format!("`{there}` is of no use without `{missing}`")));
+                }
+                None
+            }
         }
     }
 

@@ -1,7 +1,10 @@
 //! Where endpoints come from that the configuration does not name.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use super::SecretRef;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
@@ -16,8 +19,21 @@ pub enum DiscoverySource {
     Dns { host: String, port: u16, resolver: Option<SocketAddr> },
     /// Targets, ports and weights are in the records of this name (RFC 2782).
     Srv { name: String, resolver: Option<SocketAddr> },
-    /// Every key below `prefix` has an endpoint as its value. `url` is that of a server, without a path.
-    Etcd { url: String, prefix: String },
-    /// Every instance of the service, or those with this tag, whose checks pass. `url` is that of an agent, without a path.
-    Consul { url: String, service: String, tag: Option<String> },
+    /// Every key below `prefix` has an endpoint as its value.
+    Etcd { server: DiscoveryServer, user: Option<String>, prefix: String },
+    /// Every instance of the service, or those with this tag, whose checks pass.
+    Consul { server: DiscoveryServer, service: String, tag: Option<String> },
+}
+
+/// A server that knows endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveryServer {
+    /// Without a path.
+    pub url: String,
+    /// The password of the user, or the token.
+    pub secret: Option<SecretRef>,
+    /// Authorities in the place of the system's.
+    pub ca: Option<PathBuf>,
+    /// The gateway's own certificate, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }

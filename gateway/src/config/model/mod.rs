@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use self::balancing::{Affinity, Balance};
 pub use self::control::{Admin, AdminToken, Drain, Overrides, Role, Upgrade};
-pub use self::discovery::{Discovery, DiscoverySource};
+pub use self::discovery::{Discovery, DiscoveryServer, DiscoverySource};
 pub use self::health::{HealthCheck, OutlierEjection, Probe};
 pub use self::listeners::{ListenAddress, Listener, ListenerLimits};
 pub use self::overload::{MemoryLimit, Overload};

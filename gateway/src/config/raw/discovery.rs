@@ -26,6 +26,28 @@ pub(in crate::config) struct RawDiscovery {
     pub(in crate::config) service: Option<String>,
     /// With `consul`: only instances that have this tag. Default: all.
     pub(in crate::config) tag: Option<String>,
+    /// With `etcd`: who asks. Default: nobody in particular.
+    pub(in crate::config) user: Option<String>,
+    /// With `etcd` and `user`: the password, as `secret://NAME`.
+    #[schemars(regex(pattern = r"^secret://|\$\{"))]
+    pub(in crate::config) password: Option<String>,
+    /// With `consul`: the ACL token, as `secret://NAME`.
+    #[schemars(regex(pattern = r"^secret://|\$\{"))]
+    pub(in crate::config) token: Option<String>,
+    /// With `etcd` and `consul` at an `https` URL: whom to believe, and who the gateway is.
+    pub(in crate::config) tls: Option<RawDiscoveryTls>,
     /// After so long the source is asked again at the latest. Default: 30s.
     pub(in crate::config) refresh: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "DiscoveryTls")]
+pub(in crate::config) struct RawDiscoveryTls {
+    /// File of the authorities that are believed, in PEM. Default: those of the system.
+    pub(in crate::config) ca: Option<String>,
+    /// File of the gateway's own certificate and those up to its authority, in PEM; with `key`.
+    pub(in crate::config) cert: Option<String>,
+    /// File of the private key of `cert`, in PEM.
+    pub(in crate::config) key: Option<String>,
 }

@@ -1,8 +1,10 @@
 //! What others could read or change on the way.
 
+use std::net::IpAddr;
+
 use super::super::fault::Fault;
 use super::super::lists::each_filter;
-use super::super::model::{Config, ListenAddress, Listener};
+use super::super::model::{Config, DiscoverySource, ListenAddress, Listener};
 use super::super::path::At;
 use super::order::is_auth;
 
@@ -16,6 +18,18 @@ pub(super) fn find(config: &Config, warnings: &mut Vec<Fault>) {
         warnings.push(Fault::value("admin.address", message).help(help));
     }
     for (name, upstream) in &config.upstreams {
+        if let Some(DiscoverySource::Etcd { server, .. } | DiscoverySource::Consul { server, .. }) =
+            upstream.discovery.as_ref().map(|discovery| &discovery.source)
+            && server.secret.is_some()
+            && server.url.starts_with("http:")
+            && !is_here(&server.url)
+        {
+            let at = At::ROOT.key("upstreams");
+            let at = at.key(name).key("discovery").to_string();
+            let message =
+                format!("the secret that the upstream `{name}` is discovered with crosses the network in the clear");
+            warnings.push(Fault::value(at, message).help("write the server's URL with `https://`"));
+        }
         if upstream.tls.as_ref().is_some_and(|tls| !tls.verify) {
             let at = At::ROOT.key("upstreams");
             let at = at.key(name).key("tls").key("verify").to_string();
@@ -69,6 +83,13 @@ fn credentials(config: &Config, warnings: &mut Vec<Fault>) {
 /// Whether others than this machine reach it, without TLS.
 fn is_in_the_clear(listener: &Listener) -> bool {
     listener.tls.is_none() && is_reached_from_elsewhere(&listener.address)
+}
+
+/// Whether a URL is one of this machine.
+fn is_here(url: &str) -> bool {
+    let url: Option<http::Uri> = url.parse().ok();
+    let host = url.as_ref().and_then(|url| url.host()).map(|host| host.trim_matches(['[', ']']));
+    host.is_some_and(|host| host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback()))
 }
 
 fn is_reached_from_elsewhere(address: &ListenAddress) -> bool {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::fault::Fault;
-use super::super::model::{Config, FilterUse, KeySetSource, KeySource, Store, Target};
+use super::super::model::{Config, DiscoverySource, FilterUse, KeySetSource, KeySource, Store, Target};
 use super::super::path::At;
 
 pub(super) fn find(config: &Config, warnings: &mut Vec<Fault>) {
@@ -79,8 +79,14 @@ impl<'c> Used<'c> {
             Store::Redis { password, .. } => Some(password.as_ref()?.0.as_str()),
             Store::Memory { .. } => None,
         });
+        let servers = config.upstreams.values().filter_map(|upstream| match &upstream.discovery.as_ref()?.source {
+            DiscoverySource::Etcd { server, .. } | DiscoverySource::Consul { server, .. } => {
+                Some(server.secret.as_ref()?.0.as_str())
+            }
+            DiscoverySource::Dns { .. } | DiscoverySource::Srv { .. } => None,
+        });
         let stores = config.limiters.values().filter_map(|limiter| limiter.store.as_deref());
-        used.others.extend(tokens.chain(keys).chain(certificates).chain(passwords).chain(stores));
+        used.others.extend(tokens.chain(keys).chain(certificates).chain(passwords).chain(servers).chain(stores));
         used
     }
 

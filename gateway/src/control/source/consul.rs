@@ -1,38 +1,24 @@
-//! A prefix of keys in Consul's store, by blocking queries (`?index=&wait=`): the server answers when something has changed, or when it has
-//! waited long enough.
+//! A prefix of keys in Consul's store, by blocking queries.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::SourceError;
-use super::remote::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, Address, Credential, RemoteError, in_time, pause};
-use crate::config::Text;
-use crate::outbound::consul::{longest, next_index};
-use crate::outbound::{CallError, Caller, Trust};
+use super::address::Address;
+use super::remote::{Entries, RemoteError};
+use crate::outbound::{AskError, CallError, Consul, Trust};
 
-pub(super) struct Consul {
-    address: Address,
-    caller: Caller,
-    /// All of the query but `index` and `wait`.
-    url: String,
-    state: Mutex<State>,
-}
-
-/// What is known of the last answer.
-#[derive(Default)]
-struct State {
-    /// 0 is answered at once.
-    index: u64,
-    /// Failures in a row.
-    failures: u32,
+pub(super) struct Prefix {
+    consul: Consul,
     /// An answer that came while it was waited for, and that nobody has taken yet.
-    fresh: Option<Result<Vec<Text>, RemoteError>>,
+    fresh: Mutex<Option<Bytes>>,
 }
 
 #[derive(Deserialize)]
@@ -43,107 +29,60 @@ struct Entry {
     value: Option<String>,
 }
 
-impl Consul {
-    pub(super) fn new(address: Address, trust: &Trust) -> Result<Self, SourceError> {
+impl Prefix {
+    pub(super) fn new(address: &Address, trust: &Trust) -> Result<Self, SourceError> {
         let prefix = address.prefix.trim_start_matches('/');
-        let url = format!("{}/v1/kv/{}?recurse=true", address.origin, utf8_percent_encode(prefix, &KEY));
-        Ok(Self { caller: address.caller(trust)?, address, url, state: Mutex::default() })
+        let question = format!("/v1/kv/{}?recurse=true", utf8_percent_encode(prefix, &KEY));
+        let token = address.credential.clone().or_else(Consul::token_of_environment);
+        let consul = Consul::new(address.server(trust)?, token, question, WAIT);
+        Ok(Self { consul, fresh: Mutex::default() })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.address.name
+    /// What there is now.
+    pub(super) async fn read(&self) -> Result<Entries, RemoteError> {
+        entries(&self.consul.read().await.map_err(failure)?)
     }
 
-    /// All of it: what the last wait brought, or what there is now.
-    pub(super) async fn read(&self) -> Result<Vec<Text>, RemoteError> {
-        if let Some(fresh) = self.state().fresh.take() {
-            return fresh;
+    /// What the last wait brought, or else what there is now.
+    pub(super) async fn take(&self) -> Result<Entries, RemoteError> {
+        let fresh = self.fresh().take();
+        match fresh {
+            Some(answer) => entries(&answer),
+            None => self.read().await,
         }
-        self.ask(0).await
     }
 
     /// Comes when something may have changed since it was read.
-    pub(super) async fn changed(&self) {
-        let (index, failures) = {
-            let state = self.state();
-            (state.index, state.failures)
-        };
-        if failures > 0 {
-            return tokio::time::sleep(pause(failures)).await;
-        }
-        if index == 0 {
-            // A question without one is answered at once: not to be asked without end.
-            tokio::time::sleep(pause(1)).await;
-        }
-        let fresh = self.ask(index).await;
-        self.state().fresh = Some(fresh);
+    pub(super) async fn changed(&self) -> Result<(), RemoteError> {
+        let answer = self.consul.change().await.map_err(failure)?;
+        *self.fresh() = Some(answer);
+        Ok(())
     }
 
-    async fn ask(&self, index: u64) -> Result<Vec<Text>, RemoteError> {
-        let answer = self.query(index).await;
-        let mut state = self.state();
-        match answer {
-            Ok((headers, texts)) => {
-                (state.index, state.failures) = (next_index(index, &headers), 0);
-                Ok(texts)
-            }
-            Err(error) => {
-                // Then the next question is answered at once.
-                (state.index, state.failures) = (0, state.failures.saturating_add(1));
-                Err(error)
-            }
-        }
+    fn fresh(&self) -> std::sync::MutexGuard<'_, Option<Bytes>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn query(&self, index: u64) -> Result<(HeaderMap, Vec<Text>), RemoteError> {
-        let mut fields = HeaderMap::new();
-        if let Some(token) = self.token()? {
-            let mut value = HeaderValue::try_from(token).map_err(|_| {
-                RemoteError::Malformed("the token has characters that a header cannot carry".to_owned())
-            })?;
-            value.set_sensitive(true);
-            fields.insert(HeaderName::from_static("x-consul-token"), value);
-        }
-        let (url, patience) = if index == 0 {
-            (self.url.clone(), ANSWER_TIMEOUT)
-        } else {
-            let url = format!("{}&index={index}&wait={}s", self.url, WAIT.as_secs());
-            (url, longest(WAIT) + ANSWER_TIMEOUT)
-        };
-        let asked = in_time(patience, self.caller.get_with(&url, fields, ANSWER_BYTES_MAX)).await;
-        let (headers, body) = match asked {
-            Err(RemoteError::Call(CallError::Status(StatusCode::NOT_FOUND))) => return Err(RemoteError::Empty),
-            answer => answer?,
-        };
-        let entries: Vec<Entry> =
-            serde_json::from_slice(&body).map_err(|error| RemoteError::Malformed(error.to_string()))?;
-        Ok((headers, self.texts(entries)?))
+fn failure(error: AskError) -> RemoteError {
+    match error {
+        AskError::Call(CallError::Status(StatusCode::NOT_FOUND, _)) => RemoteError::Empty,
+        error => error.into(),
     }
+}
 
-    fn texts(&self, mut entries: Vec<Entry>) -> Result<Vec<Text>, RemoteError> {
-        entries.sort_by(|a, b| a.key.cmp(&b.key));
-        let filled = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?)));
-        let entry = |(key, value): (String, String)| {
-            let value = BASE64.decode(value).map_err(|error| RemoteError::Malformed(error.to_string()))?;
-            Ok((key, value))
-        };
-        self.address.texts(filled.map(entry))
-    }
-
-    /// As the address says, or as Consul's own tools find it.
-    fn token(&self) -> Result<Option<String>, RemoteError> {
-        match &self.address.credential {
-            Some(credential) => credential.read().map(Some),
-            None => Ok(Credential::Env(TOKEN_VARIABLE.to_owned()).read().ok().filter(|token| !token.is_empty())),
-        }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn entries(answer: &[u8]) -> Result<Entries, RemoteError> {
+    let malformed = |error: &dyn std::fmt::Display| AskError::Malformed(error.to_string());
+    let mut entries: Vec<Entry> = serde_json::from_slice(answer).map_err(|error| malformed(&error))?;
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    let filled = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?)));
+    let decoded = filled.map(|(key, value)| match BASE64.decode(value) {
+        Ok(value) => Ok((key, value)),
+        Err(error) => Err(malformed(&format!("it is not base64: {error}")).into()),
+    });
+    decoded.collect()
 }
 
 /// What of a key must be escaped in a path.
 const KEY: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const WAIT: Duration = Duration::from_secs(300);
-const TOKEN_VARIABLE: &str = "CONSUL_HTTP_TOKEN";

@@ -2,7 +2,7 @@
 //! gone. Variables and secrets are not filled in: what is kept holds no more than the files themselves.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub enum HistoryError {
     None(u64),
     #[error("no configuration before this one is kept")]
     NoneBefore,
-    #[error("the configuration {path} that was kept cannot be read: {error}")]
+    #[error("the configuration that was kept in {path} is damaged: {error}; delete the file, it is of no use")]
     Damaged { path: PathBuf, error: io::Error },
 }
 
@@ -83,15 +83,8 @@ impl History {
 
     /// Those that are kept, the latest first. Damaged ones are passed over.
     pub fn list(&self) -> Vec<Edition> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let paths = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json"));
-        let head = |path: PathBuf| {
-            let mut line = String::new();
-            let file = fs::File::open(path).ok()?;
-            BufReader::new(file).take(HEAD_BYTES_MAX).read_line(&mut line).ok()?;
-            serde_json::from_str(&line).ok()
-        };
-        let mut kept: Vec<Edition> = paths.filter_map(head).collect();
+        let head = |path: PathBuf| head(&mut BufReader::new(fs::File::open(path).ok()?)).ok();
+        let mut kept: Vec<Edition> = self.files().into_iter().filter_map(head).collect();
         kept.sort_by_key(|edition| std::cmp::Reverse(edition.number));
         kept
     }
@@ -109,9 +102,26 @@ impl History {
                 kept.into_iter().find(is_before).ok_or(HistoryError::NoneBefore)?
             }
         };
-        let path = self.file(edition.number);
-        let texts = read(&path).map_err(|error| HistoryError::Damaged { path, error })?;
-        Ok((edition, texts))
+        read(self.file(edition.number))
+    }
+
+    /// The one that served last; where that is damaged, the one before, and what is wrong with those that are passed over.
+    pub fn latest(&self) -> (Option<(Edition, Texts)>, Vec<HistoryError>) {
+        let mut files = self.files();
+        files.sort();
+        let mut damaged = Vec::new();
+        for path in files.into_iter().rev() {
+            match read(path) {
+                Ok(kept) => return (Some(kept), damaged),
+                Err(error) => damaged.push(error),
+            }
+        }
+        (None, damaged)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
     }
 
     fn file(&self, number: u64) -> PathBuf {
@@ -119,13 +129,27 @@ impl History {
     }
 }
 
-fn read(path: &Path) -> io::Result<Texts> {
-    let mut file = BufReader::new(fs::File::open(path)?);
-    file.read_line(&mut String::new())?;
-    let mut rest = Vec::new();
-    // Text as JSON takes up to six bytes for one.
-    file.take(6 * TEXTS_BYTES_MAX as u64).read_to_end(&mut rest)?;
-    Ok(serde_json::from_slice(&rest)?)
+fn read(path: PathBuf) -> Result<(Edition, Texts), HistoryError> {
+    let read = || {
+        let mut file = BufReader::new(fs::File::open(&path)?);
+        let edition = head(&mut file)?;
+        let mut rest = Vec::new();
+        // Text as JSON takes up to six bytes for one.
+        file.take(6 * TEXTS_BYTES_MAX as u64).read_to_end(&mut rest)?;
+        let texts: Texts = serde_json::from_slice(&rest)?;
+        if texts.sha256() == edition.sha256 {
+            Ok((edition, texts))
+        } else {
+            Err(io::Error::other("its contents are not those that were kept"))
+        }
+    };
+    read().map_err(|error| HistoryError::Damaged { path, error })
+}
+
+fn head(file: &mut impl BufRead) -> io::Result<Edition> {
+    let mut line = String::new();
+    file.take(HEAD_BYTES_MAX).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
 }
 
 /// Of the line that tells what follows.
@@ -176,5 +200,23 @@ mod tests {
         assert_eq!(fs::metadata(history.file(1)).unwrap().mode() & 0o777, 0o600);
         fs::write(history.file(1), fs::read_to_string(history.file(1)).unwrap().lines().next().unwrap()).unwrap();
         assert!(matches!(history.find(Some(1), None), Err(HistoryError::Damaged { .. })));
+        let (kept, damaged) = history.latest();
+        assert!(kept.is_none());
+        assert_eq!(damaged.len(), 2);
+        let told = damaged[0].to_string();
+        assert!(told.contains("00000002.json is damaged") && told.contains("delete the file"), "{told}");
+    }
+
+    #[test]
+    fn contents_that_are_not_those_that_were_kept_are_damage_and_the_one_before_is_the_latest() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::of(folder.path(), "gateway.yaml");
+        keep(&history, "one", 5);
+        keep(&history, "two", 5);
+        assert_eq!(history.latest().0.unwrap().1, texts("two"));
+        fs::write(history.file(2), fs::read_to_string(history.file(2)).unwrap().replace("two", "2wo")).unwrap();
+        let (kept, damaged) = history.latest();
+        assert_eq!(kept.unwrap().1, texts("one"));
+        assert!(damaged[0].to_string().contains("are not those that were kept"), "{}", damaged[0]);
     }
 }

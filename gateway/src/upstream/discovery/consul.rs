@@ -1,4 +1,4 @@
-//! Endpoints from Consul: the instances of a service whose checks pass, by blocking queries (`?index=&wait=`).
+//! Endpoints from Consul: the instances of a service whose checks pass, by blocking queries.
 
 use std::time::Duration;
 
@@ -6,17 +6,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::super::Endpoint;
-use super::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, DiscoveryError, Found};
-use crate::outbound::consul::{longest, next_index};
-use crate::outbound::{Caller, Trust};
+use super::{DiscoveryError, Found};
+use crate::outbound::{self, AskError, Credential, Server};
 
 pub(super) struct Consul {
-    caller: Caller,
-    /// All of the query but `index`.
-    url: String,
-    wait: Duration,
-    /// Of the last answer; 0 is answered at once.
-    index: u64,
+    consul: outbound::Consul,
+    /// Whether there was an answer, and none that failed since.
+    has_answered: bool,
 }
 
 #[derive(Deserialize)]
@@ -50,32 +46,26 @@ struct Weights {
 }
 
 impl Consul {
-    pub(super) fn new(url: &str, service: &str, tag: Option<&str>, refresh: Duration, trust: &Trust) -> Self {
-        let wait = refresh.clamp(WAIT_MIN, WAIT_MAX);
+    pub(super) fn new(
+        server: Server,
+        token: Option<Credential>,
+        service: &str,
+        tag: Option<&str>,
+        refresh: Duration,
+    ) -> Self {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         let tag = tag.map_or(String::new(), |tag| format!("&tag={}", encoded(tag)));
-        let url = format!("{url}/v1/health/service/{}?passing=1{tag}&wait={}s", encoded(service), wait.as_secs());
-        Self { caller: trust.caller(), url, wait, index: 0 }
+        let question = format!("/v1/health/service/{}?passing=1{tag}", encoded(service));
+        let wait = refresh.clamp(WAIT_MIN, WAIT_MAX);
+        Self { consul: outbound::Consul::new(server, token, question, wait), has_answered: false }
     }
 
     pub(super) async fn next(&mut self) -> Result<Found, DiscoveryError> {
-        let found = self.read().await;
-        if found.is_err() {
-            self.index = 0;
-        }
-        found
-    }
-
-    async fn read(&mut self) -> Result<Found, DiscoveryError> {
-        let patience = longest(self.wait) + ANSWER_TIMEOUT;
-        let patience = if self.index == 0 { ANSWER_TIMEOUT } else { patience };
-        let url = format!("{}&index={}", self.url, self.index);
-        let asked = self.caller.get(&url, ANSWER_BYTES_MAX);
-        let (headers, body) =
-            tokio::time::timeout(patience, asked).await.map_err(|_| DiscoveryError::Timeout(patience))??;
-        self.index = next_index(self.index, &headers);
+        let answer =
+            if std::mem::take(&mut self.has_answered) { self.consul.change().await } else { self.consul.read().await };
         let entries: Vec<Entry> =
-            serde_json::from_slice(&body).map_err(|error| DiscoveryError::Malformed(error.to_string()))?;
+            serde_json::from_slice(&answer?).map_err(|error| AskError::Malformed(error.to_string()))?;
+        self.has_answered = true;
         Ok(entries.into_iter().filter_map(member).collect())
     }
 }

@@ -1,6 +1,4 @@
 //! Endpoints from etcd: the values of all keys with a prefix, read when a watch tells of a change.
-//!
-//! Over the JSON gateway of etcd's own server (`/v3/kv/range`, `/v3/watch`), so that no second gRPC stack is needed.
 
 use std::time::Duration;
 
@@ -9,17 +7,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
 use super::super::Endpoint;
-use super::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, DiscoveryError, Found, endpoint};
-use crate::outbound::etcd::{KeyValue, Keys, Range, Told, Watch};
-use crate::outbound::{Caller, Trust};
+use super::{DiscoveryError, Found, endpoint};
+use crate::outbound::{self, KeyValue, Login, Mark, Server};
 
 pub(super) struct Etcd {
-    caller: Caller,
-    url: String,
-    keys: Keys,
+    etcd: outbound::Etcd,
     refresh: Duration,
-    has_asked: bool,
-    watch: Option<Watch>,
+    /// Of what was read last; none when that failed.
+    mark: Option<Mark>,
 }
 
 /// A value that is not just `HOST:PORT`. `Addr` is what etcd's own gRPC resolver writes.
@@ -31,67 +26,19 @@ struct Described {
 }
 
 impl Etcd {
-    pub(super) fn new(url: &str, prefix: &str, refresh: Duration, trust: &Trust) -> Self {
-        let (url, keys) = (url.to_owned(), Keys::beginning(prefix));
-        Self { caller: trust.caller(), url, keys, refresh, has_asked: false, watch: None }
+    pub(super) fn new(server: Server, login: Option<Login>, prefix: &str, refresh: Duration) -> Self {
+        Self { etcd: outbound::Etcd::new(server, login, prefix), refresh, mark: None }
     }
 
     pub(super) async fn next(&mut self) -> Result<Found, DiscoveryError> {
-        if std::mem::replace(&mut self.has_asked, true) {
-            self.changed().await;
+        if let Some(mark) = self.mark.take() {
+            let changed = tokio::time::timeout(self.refresh, self.etcd.changed(mark));
+            // After so long it is read in any case.
+            changed.await.unwrap_or(Ok(()))?;
         }
-        let found = self.read().await;
-        if found.is_err() {
-            // Whoever asks again then need not wait for a change.
-            (self.has_asked, self.watch) = (false, None);
-        }
-        found
-    }
-
-    /// Waits until something has changed, or may have.
-    async fn changed(&mut self) {
-        let Some(watch) = &mut self.watch else {
-            return tokio::time::sleep(self.refresh).await;
-        };
-        let change = async {
-            loop {
-                match watch.next().await {
-                    Ok(Told::Nothing) => {}
-                    told => return told,
-                }
-            }
-        };
-        match tokio::time::timeout(self.refresh, change).await {
-            Ok(Ok(Told::Changed | Told::Nothing)) | Err(_) => {}
-            Ok(Ok(Told::Canceled) | Err(_)) => self.watch = None,
-        }
-    }
-
-    async fn read(&mut self) -> Result<Found, DiscoveryError> {
-        let url = format!("{}/v3/kv/range", self.url);
-        let asked = self.caller.post(&url, self.keys.question(None).into(), ANSWER_BYTES_MAX);
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
-        let answer = answer.map_err(|_| DiscoveryError::Timeout(ANSWER_TIMEOUT))??;
-        let range: Range =
-            serde_json::from_slice(&answer).map_err(|error| DiscoveryError::Malformed(error.to_string()))?;
-        if self.watch.is_none() {
-            // Without it, only the refresh finds changes.
-            self.watch = self.watch_after(range.revision()).await;
-        }
+        let range = self.etcd.read(None).await?;
+        self.mark = Some(range.mark());
         Ok(range.kvs.iter().filter_map(member).collect())
-    }
-
-    async fn watch_after(&self, revision: Option<u64>) -> Option<Watch> {
-        let wish = self.keys.watch_from(revision?.checked_add(1)?);
-        let url = format!("{}/v3/watch", self.url);
-        let asked = self.caller.open(&url, wish.into());
-        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await.ok()? {
-            Ok(body) => Some(Watch::new(body, ANSWER_BYTES_MAX)),
-            Err(error) => {
-                tracing::debug!(%error, "etcd gives no watch");
-                None
-            }
-        }
     }
 }
 
@@ -114,7 +61,8 @@ mod tests {
     use super::*;
 
     fn check(value: &str, expected: Option<(&str, u16, u32)>) {
-        let entry = KeyValue { key: BASE64.encode("k"), value: BASE64.encode(value) };
+        let entry = format!(r#"{{ "key": "{}", "value": "{}" }}"#, BASE64.encode("k"), BASE64.encode(value));
+        let entry: KeyValue = serde_json::from_str(&entry).expect("as etcd writes it");
         let expected = expected.map(|(host, port, weight)| (Endpoint::Tcp { host: host.to_owned(), port }, weight));
         assert_eq!(member(&entry), expected, "{value}");
     }
