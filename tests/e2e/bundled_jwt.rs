@@ -6,7 +6,8 @@ use harness::{Admin, Client, Config, Gateway, Response, Upstream};
 use serde_json::{Value, json};
 
 use crate::GATEWAY;
-use crate::jwt::signer::{self, ALGORITHMS, Signer, key_set};
+use crate::jwt::forgeries::forgeries;
+use crate::jwt::signer::{ALGORITHMS, Signer, key_set};
 use crate::jwt::{Provider, Rotation, ask, claims, now};
 
 /// As a user begins: no grants, and the rules that every route should have.
@@ -64,67 +65,38 @@ async fn who_has_a_token_is_known_to_filters_and_upstream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_forgery_gets_the_same_answer() {
-    let (rsa, ec) = (Signer::new("RS256", "1"), Signer::new("ES256", "2"));
-    let (gateway, origin, _folder) = serving(&[&rsa, &ec], ", leeway: 0s").await;
+    let (rsa, ec, ed) = (Signer::new("RS256", "1"), Signer::new("ES256", "2"), Signer::new("EdDSA", "3"));
+    let (gateway, origin, _folder) = serving(&[&rsa, &ec, &ed], ", leeway: 0s").await;
     let mut client = gateway.client().await;
-    assert_eq!(ask(&mut client, &ec.sign(&claims())).await.status, 200);
+    for signer in [&rsa, &ec, &ed] {
+        assert_eq!(ask(&mut client, &signer.sign(&claims())).await.status, 200, "{}", signer.algorithm);
+    }
     let served = origin.requests().len();
 
-    let payload = claims().to_string();
     let with = |name: &str, value: Value| {
         let mut claims = claims();
         claims[name] = value;
-        ec.sign(&claims)
+        (format!("`{name}`"), ec.sign(&claims))
     };
-    let headed = |name: &str, value: Value| {
-        let mut header = ec.header();
-        header[name] = value;
-        ec.sign_raw(&header.to_string(), &payload)
-    };
-    let good = ec.sign(&claims());
-    let (signed, signature) = good.rsplit_once('.').expect("a token");
-    let (header, _) = signed.split_once('.').expect("a token");
-    let evil = Signer::new("ES256", "2");
-    let mut forgeries = vec![
-        ("another key", evil.sign(&claims())),
-        ("an unknown key", Signer::new("ES256", "3").sign(&claims())),
-        ("its own key", headed("jwk", evil.jwk())),
-        ("a key's address", headed("jku", json!("https://evil.example/jwks.json"))),
-        ("a certificate's address", headed("x5u", json!("https://evil.example/cert.pem"))),
-        ("a certificate", headed("x5c", json!(["MIIB"]))),
-        ("a condition", headed("crit", json!(["exp"]))),
-        ("a condition that is a parameter", headed("b64", json!(false))),
-        ("a name twice", ec.sign_raw(r#"{"alg":"ES256","kid":"2","kid":"1"}"#, &payload)),
-        ("a claim twice", ec.sign_raw(&ec.header().to_string(), payload.replacen('{', r#"{"sub":"eve","#, 1))),
-        ("no signature", format!("{signed}.")),
-        ("a signature of zeros", format!("{signed}.{}", signer::base64([0; 64]))),
-        ("a signature in DER", format!("{signed}.{}", signer::base64([0x30, 6, 2, 1, 0, 2, 1, 0]))),
-        ("padding", format!("{good}=")),
-        ("a claim changed", format!("{header}.{}.{signature}", signer::base64(json!({ "sub": "root" }).to_string()))),
-        ("expired", with("exp", json!(now() - 1))),
-        ("not yet valid", with("nbf", json!(now() + 600))),
-        ("another issuer", with("iss", json!("https://evil.example"))),
-        ("another audience", with("aud", json!(["web"]))),
-        ("no end", with("exp", Value::Null)),
-        ("a very large token", with("x", json!("x".repeat(20_000)))),
-        ("no token", "x".to_owned()),
+    let mut tokens = vec![
+        with("exp", json!(now() - 1)),
+        with("nbf", json!(now() + 600)),
+        with("iss", json!("https://evil.example")),
+        with("iss", json!(["https://idp.example"])),
+        with("aud", json!(["web"])),
+        with("aud", json!({ "api": true })),
+        ("no end".to_owned(), ec.sign(&json!({ "iss": "https://idp.example", "aud": "api" }))),
     ];
-    for algorithm in ["none", "None", "NONE", "nOnE"] {
-        let header = json!({ "alg": algorithm }).to_string();
-        forgeries.push(("none", format!("{}.{}.", signer::base64(&header), signer::base64(&payload))));
-    }
-    for public in rsa.public_bytes() {
-        let header = r#"{"alg":"HS256","kid":"1"}"#;
-        forgeries.push(("a public key as secret", Signer::of_secret(&public).sign_raw(header, &payload)));
-    }
+    // What no header can carry never gets here.
+    let carried = |token: &str| token.bytes().all(|byte| byte.is_ascii_graphic());
+    let known = forgeries(&rsa, &ec, &ed, &claims()).into_iter().filter(|forgery| carried(&forgery.token));
+    tokens.extend(known.map(|forgery| (forgery.what, forgery.token)));
+    assert!(tokens.len() > 200, "there are many ways, and here are {}", tokens.len());
     let mut bodies = std::collections::BTreeSet::new();
-    for (what, token) in forgeries {
+    for (what, token) in tokens {
         let answer = ask(&mut client, &token).await;
-        assert_eq!(
-            answer.field("www-authenticate"),
-            Some(r#"Bearer realm="gateway", error="invalid_token""#),
-            "{what}"
-        );
+        let invalid = Some(r#"Bearer realm="gateway", error="invalid_token""#);
+        assert_eq!((answer.status, answer.field("www-authenticate")), (401, invalid), "{what}");
         let mut problem = answer.problem(401);
         problem["request_id"] = Value::Null;
         bodies.insert(problem.to_string());

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use self::signer::{ALGORITHMS, Signer, key_set};
 use crate::GATEWAY;
 
+#[path = "../../gateway/src/resource/key_set/tests/forgeries.rs"]
+pub(crate) mod forgeries;
 #[path = "../../gateway/src/resource/key_set/tests/signer.rs"]
 pub(crate) mod signer;
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::algorithm::{Algorithm, BoundKey, EC, RSA, SecretAlgorithm};
 use super::json::{self, Object};
+use super::small_order::is_of_small_order;
 
 /// The keys of a set.
 pub(super) struct Keys {
@@ -137,6 +138,11 @@ fn rsa(material: &DecodingKey) -> Result<Vec<(Algorithm, BoundKey)>, String> {
     if !(2048..=8192).contains(&bits) {
         return Err(format!("has {bits} bits, of 2048 to 8192"));
     }
+    // Not looked at before a signature comes otherwise: to the power of one, a signature is the message itself.
+    let significant = &e[e.iter().take_while(|byte| **byte == 0).count()..];
+    if significant == [1] || significant.last().is_none_or(|last| last % 2 == 0) {
+        return Err("has no exponent that is odd and more than one".to_owned());
+    }
     let components = RsaPublicKeyComponents { n, e };
     let bind = |(algorithm, parameters)| {
         let key = components.to_parsed_public_key(parameters).map_err(|_| "is no RSA key".to_owned())?;
@@ -162,7 +168,11 @@ fn okp(curve: &EllipticCurve, material: &DecodingKey) -> Result<Vec<(Algorithm, 
     if *curve != EllipticCurve::Ed25519 {
         return Err(format!("is on the unknown curve {curve:?}"));
     }
-    let key = ParsedPublicKey::new(&signature::ED25519, bytes(material)?);
+    let point = bytes(material)?;
+    if is_of_small_order(point) {
+        return Err("is a point of small order, for which anybody can sign".to_owned());
+    }
+    let key = ParsedPublicKey::new(&signature::ED25519, point);
     let key = key.map_err(|_| "is no point of its curve".to_owned())?;
     Ok(vec![(Algorithm::EdDsa, BoundKey::Public(key))])
 }

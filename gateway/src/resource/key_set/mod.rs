@@ -4,6 +4,7 @@
 //! algorithm   the algorithms of JWS, and a key that is bound to one
 //! json        JSON in which nothing is said twice
 //! document    a JWK Set -> keys
+//! small_order points that must not be keys
 //! set         a named set, kept fresh in the background
 //! token       a token's text -> its parts, nothing of it believed yet
 //! verifier    a set with rules: token -> claims
@@ -13,6 +14,7 @@
 mod algorithm;
 mod json;
 mod document;
+mod small_order;
 mod set;
 mod token;
 mod verifier;

@@ -157,6 +157,11 @@ pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// The bytes of a part of a token in good order.
+pub fn decode(part: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(part).unwrap()
+}
+
 fn secret(bytes: usize) -> Vec<u8> {
     let mut secret = vec![0; bytes];
     fill(&mut secret).unwrap();

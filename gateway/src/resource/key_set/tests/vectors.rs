@@ -157,3 +157,36 @@ async fn tokens_of_jsonwebtoken_are_verified() {
         }
     }
 }
+
+/// PS256 wants a salt as long as its hash, and masks by the same hash (RFC 7518 §3.5). All of these are of one key, which OpenSSL made.
+const PS256_MODULUS: &str = "uqxcJUcKvcZ9AR8su-s3tAW3hhj9S6GgkHRdJGyRxcBKyVYYda80DRUxjIEB1p0a88_9WlQSZly5ZOHAfa1kpsroKX2F3Dx6zQbAcDfZF31mrTdO7lBge47yPnIV3HohJV4e-mT5DSyFugbshekH1XWDoXTpcfnS7ee_yIzjMNI9irS3oI8iZecnnk3QoUUx-b0cU5xk2NCVDZRe0e2ahqnznpDrybd8hHJqPIoGtOKEpdwb8hBRxw7eZ0Udqy8mBB4u_8MskVi7J0wtXeL7A-k3dX41M4yK0N8cI_2ZCgYYT9CgLZlShrenXa2qIRywy4WwMlBPpNNv1qNkJkE_Iw";
+const PS256_SIGNED: &str = "eyJhbGciOiJQUzI1NiJ9.eyJzdWIiOiJhZGEifQ";
+const PS256_GOOD: &str = "cwOdZiWDYW0oDAz4nrokaJP-T_TTmbbOGdijTEbeqBppu3jJDzq3g7WzzvDeB56TSePj-9p6hNdHt0IgcjCTfCxx7ElsvD4QqE9d2S8NXtkGZPuyhitqHZ62SExnNR4bs3XvAT-R9FcyWLg1jJlWcb4me1KWm_d5VF1r0XZInPHR5oVs3vJRFTkrK0NnHR8V60p1iY5Ice2MzV5wWoNpVcb0rvqcV0eKHj5b5Fqw5nuilmsa3fiZENMsL9fwgNd3gDzwYGfR7KfScLov-e-yqg7ur_CA7wxDLTn0TV02KQDY7K2cRNpih8aRZV89T7xyG8WTp3XjS928tE9DcH-paA";
+const PS256_BAD: [(&str, &str); 4] = [
+    (
+        "no salt",
+        "Sf8YUg6Q8EoJv1CdKB1XQWoZP7boinX4ceROAEZWNRDcltjxPyUhUosvs4jFSHAEsScZpTsTyks_3Zq4Tlv-XEYBBxaI9cbGq389yHn_G88EVfuqqKdaVUOIXkb6IP-xQobRWNhz9UTVBCMnPWH5bQU4ba6uhDESaazF7wlwL-Ei8IDeffM_OjYS_VmgpF7uMGWHZxgdDjW_wJjjQ9UJwBIHMqGqFBDlRzQFkyGDTFBN4I4sPf6wQ8U5pI0OBmENrtZigIG5eM3iBQxB10vmKtxdDRL7UPUPcvHinbc38MMP9eUBP9VT6Pl0TtlkL5ku19A11E3-o0FQNDasbRGxLQ",
+    ),
+    (
+        "a salt as long as that of SHA-1",
+        "GlhB5e9H3T9dnozw3MwOkVvEvgkaXGfAOsp49i9yXTHAK5OI2EjU3NWmf9iOAtN74iwHkJc663K8JZjmMixaQbYVmzvshLnCibR61WqietpyU5qD_mkUjXN2BT8OtnXVvzY1ZBD6s7yO8lF9rYJLQ2-Za79gnydKER6ue_s5u263vuc9CQ6jDsxF_1YTK_Q6exppXCqc1W66lIiz72zOmpbl2ZU9kH0NjFf2N53E5jR6RMfjoWvB6WC9Tuhm67FHkCWMicaJeYBSrFKoI4NVxCloMVsQenD9S7kJRiPP11innmb5CjYViKHvqUAzHzBBK7Ns7DQK4-O5rCmYDOspNA",
+    ),
+    (
+        "the longest salt",
+        "D4hAFhUQ7gBYorGsenqY5C5pvZXsgX4Sn_tFvlWKmIHwjDK4Cb-o-p6c984u3j-e_Zfxk5IANhuPPiw8XXNtGbS-IgciIUkyCgVuw60Kh8HcVCmrTL-vV1-Sgve6rMERBj0vaePVhLLbDLsbQ1EKZZ_NV48fVQiS21SeaIvqJEHjMTdjqKsTPDfP4Yp2lGfY0IbfiQD-tS2ss_i-XCxElQtIGAqV5Qg54ZOGZcAVscnNozyxbjxujm0YJvTXMQkRGWusBGldjqfjmDgWKq6dIfHCwC86eudcdriIP4D_BE6pMxBKRbBJkLOtR2hM81W9ZvU8eEhYUoc743rynetoag",
+    ),
+    (
+        "a mask by SHA-1",
+        "cysNpEeKKWy5VYIzx70BZdR-qAeFcJmE81zpmyKxvGwBNU08E4X64jZz72rMjOLDLfjtjZweHpVSOE_8TnKahoB8a96q-Ec0GWDlIeuCyB5s5cjOmz_ORq6iGTjS6KGmt94qHJWa9FcRS1bG0BdJdRKvC7kzbi2g9jqquFkmndbdF8bwyq6PqQC8Bp__nG9AGgkE302VBavxYi4cADJoCk0FxXTfSBmoJtlyn-gXvCBZTJeccZmFjjZLoJRtarG1xRohnvZ06rz25OKk0sjg2egYI9OgG2Z-qYVMHk8tf_0BqQ04xURrqrJVzjrEo7sKpJyCcEDFCUmzEy0jeaeH8g",
+    ),
+];
+
+#[tokio::test]
+async fn a_signature_by_pss_has_the_one_salt_and_mask() {
+    let key = json!({ "kty": "RSA", "n": PS256_MODULUS, "e": "AQAB" });
+    assert_eq!(refusal(key.clone(), &format!("{PS256_SIGNED}.{PS256_GOOD}")).await, None);
+    for (what, signature) in PS256_BAD {
+        let refused = refusal(key.clone(), &format!("{PS256_SIGNED}.{signature}")).await;
+        assert_eq!(refused, Some(Refusal::Signature), "{what}");
+    }
+}
