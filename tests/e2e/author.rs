@@ -51,6 +51,19 @@ async fn a_new_plugin_is_made_served_edited_and_swapped() {
         assert!(output.stdout.contains(words), "no `{words}` in\n{}", output.stdout);
     }
 
+    let tested = desk.run("greeter", &["plugin", "test"]).await;
+    assert!(tested.code == 0 && tested.stdout.contains("2 passed"), "{tested:?}");
+    // A crate is built where a component is asked for, whether it is named by its folder or by a declaration.
+    for words in [&["."][..], &["greeter", "-c", "gateway.yaml"]] {
+        let output = desk.run("greeter", &[&["plugin", "inspect"], words].concat()).await;
+        assert!(output.code == 0 && output.stdout.contains("hooks     request, response"), "{words:?}: {output:?}");
+    }
+    let config = ["--config", "{\"greeting\": \"Hello\"}", "GET /", "-H", "x-name: Ada"];
+    for words in [&["."][..], &["greeter", "-c", "gateway.yaml"]] {
+        let output = desk.run("greeter", &[&["plugin", "run"], words, &config].concat()).await;
+        assert!(output.code == 0 && output.stdout.contains("x-greeting: Hello, Ada!"), "{words:?}: {output:?}");
+    }
+
     desk.edit("greeter/gateway.yaml", "127.0.0.1:8080", "127.0.0.1:0");
     let output = desk.run("greeter", &["run", "-c", "gateway.yaml"]).await;
     assert!(output.code == CONFIG && output.stderr.contains("only `witgate dev` builds"), "{output:?}");
@@ -82,6 +95,38 @@ async fn a_new_plugin_is_made_served_edited_and_swapped() {
     desk.edit("greeter/src/lib.rs", "export_plugin!(Greeter: describe, request, response);", "");
     let output = desk.run("greeter", &["plugin", "build", "--format", "json"]).await;
     assert!(output.code == PLUGIN && output.stderr.contains("`export_plugin!` missing"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_template_builds_and_does_what_its_readme_says() {
+    let desk = Workplace::new(GATEWAY, "templates");
+    for (template, config, tried, told) in [
+        (
+            "auth",
+            "{\"tokens\": {\"s3cret\": \"ada\"}}",
+            &["GET /", "-H", "authorization: Bearer s3cret"][..],
+            "+ x-user: ada",
+        ),
+        ("auth", "{\"tokens\": {\"s3cret\": \"ada\"}}", &["GET /"], "response  401"),
+        ("body", "{\"forbidden\": \"xyzzy\"}", &["POST /", "--body", "xyzzy"], "response  422"),
+        ("body", "{\"forbidden\": \"xyzzy\"}", &["POST /", "--body", "plugh"], "request   next"),
+        ("outbound", "{\"url\": \"http://127.0.0.1:9000/check\"}", &["GET /"], "response  503"),
+    ] {
+        let (name, folder) = (format!("my-{template}"), format!("my-{template}"));
+        if !desk.path(&folder).exists() {
+            let output = desk.run(".", &["plugin", "new", &name, "--template", template]).await;
+            assert_eq!(output.code, 0, "{output:?}");
+            let output = desk.run(&folder, &["plugin", "build"]).await;
+            if is_out_of_reach(&output) {
+                return;
+            }
+            assert!(output.code == 0 && output.stdout.contains("fits      yes"), "{template}: {output:?}");
+        }
+        // As declared in the configuration that came with it, and so with what it is granted there.
+        let play = ["plugin", "run", &name, "-c", "gateway.yaml", "--config", config];
+        let output = desk.run(&folder, &[&play, tried].concat()).await;
+        assert!(output.code == 0 && output.stdout.contains(told), "{template}: {output:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -84,12 +84,17 @@ async fn everything_that_does_not_fit_is_named() {
     assert_eq!(told["faults"].as_array().map(Vec::len), Some(2), "no lifecycle, and no hook: {told}");
 
     let import = |name: &str| format!("(component (import \"{name}\" (instance (export \"go\" (func)))))");
-    for name in
-        ["acme:db/query@1.0.0", "witgate:plugin/teleport@0.1.0", "witgate:plugin/log@0.2.0", "wasi:http/types@0.2.0"]
-    {
+    for name in ["acme:db/query@1.0.0", "witgate:plugin/teleport@0.1.0", "wasi:http/types@0.2.0"] {
         let (code, told) = inspect(&file("import.wasm", &import(name))).await;
         let faults = told["faults"].to_string();
         assert!(code == 4 && faults.contains(&format!("imports `{name}`")), "{faults}");
+    }
+    for version in ["0.2.0", "2.0.0"] {
+        let (code, told) = inspect(&file("newer.wasm", &import(&format!("witgate:plugin/log@{version}")))).await;
+        let faults = told["faults"].as_array().expect("a list");
+        let said = format!("is built against witgate:plugin@{version}, and this gateway speaks witgate:plugin@0.1.0");
+        let only = faults[0].as_str().filter(|_| faults.len() == 1).unwrap_or_default();
+        assert!(code == 4 && only.starts_with(&said) && only.contains("witgate plugin new"), "{told}");
     }
     let (_, told) = inspect(&file("function.wasm", "(component (import \"go\" (func)))")).await;
     assert!(told["faults"].to_string().contains("imports `go`"), "{told}");
@@ -103,7 +108,7 @@ async fn what_is_no_component_and_what_cannot_be_read_are_told_apart() {
     for (path, code, words) in [
         (text.as_path(), 4, "not WebAssembly"),
         (&folder.path().join("nothing.wasm"), 1, "nothing.wasm"),
-        (folder.path(), 1, "not a regular file"),
+        (folder.path(), 4, "no `Cargo.toml`"),
     ] {
         let output = refusal(path).await;
         assert_eq!(output.code, code, "{output:?}");

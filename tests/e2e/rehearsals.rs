@@ -73,7 +73,10 @@ async fn what_cannot_be_played_is_refused() {
     let output = run(&path("kv"), &json!({ "store": "a" }), &[]).await;
     assert!(output.code == PLUGIN && output.stderr.contains("grants"), "{output:?}");
     let output = run("no-such-file.wasm", &json!({}), &[]).await;
-    assert!(output.code == PLUGIN && output.stderr.contains("no-such-file.wasm"), "{output:?}");
+    assert!(output.code == PLUGIN && output.stderr.contains("`no-such-file.wasm` is no file"), "{output:?}");
+    let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+    let output = run(&folder.path().display().to_string(), &json!({}), &[]).await;
+    assert!(output.code == PLUGIN && output.stderr.contains("witgate plugin new NAME"), "{output:?}");
     for (more, words) in [
         (&["GET"][..], "`GET` is no target"),
         (&["G(T /"], "`G(T` is no method"),

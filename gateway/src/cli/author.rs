@@ -80,13 +80,9 @@ pub(super) fn new(wish: &New, format: Format) -> ExitCode {
 
 pub(super) fn build(wish: &Build, format: Format) -> ExitCode {
     let profile = if wish.release { Profile::Release } else { Profile::Dev };
-    let built = Package::find(&wish.folder).map_err(BuildError::from).and_then(|package| {
-        // People see at once what the compiler says.
-        package.build(profile, Stdio::inherit())
-    });
-    let component = match built {
+    let component = match make(&wish.folder, profile) {
         Ok(component) => component,
-        Err(error) => return fail(&error.to_string(), code(&error), format),
+        Err(error) => return refuse_build(&error, format),
     };
     match inspect::look(Source::File(component.clone()), Terms::default()) {
         Ok(Ok(report)) if report.is_foreign() => {
@@ -108,13 +104,28 @@ pub(super) fn build(wish: &Build, format: Format) -> ExitCode {
 pub(super) fn test(wish: &Test, format: Format) -> ExitCode {
     let package = match Package::find(&wish.folder) {
         Ok(package) => package,
-        Err(error) => return fail(&error.to_string(), code(&error.into()), format),
+        Err(error) => return refuse_build(&error.into(), format),
     };
     match package.test_command().args(&wish.arguments).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_FAILURE),
         Err(error) => fail(&PackageError::NoCargo(error).to_string(), EXIT_FAILURE, format),
     }
+}
+
+/// The component of the crate in a folder, built now. People see at once what the compiler says.
+pub(super) fn make(folder: &Path, profile: Profile) -> Result<PathBuf, BuildError> {
+    Package::find(folder).map_err(BuildError::from).and_then(|package| package.build(profile, Stdio::inherit()))
+}
+
+/// The folder of the crate that is meant where a component is asked for: `cargo:DIR`, or just the folder.
+pub(super) fn crate_folder(component: &str) -> Option<&Path> {
+    let named = component.strip_prefix("cargo:").map(Path::new);
+    named.or_else(|| Some(Path::new(component)).filter(|path| path.is_dir()))
+}
+
+pub(super) fn refuse_build(error: &BuildError, format: Format) -> ExitCode {
+    fail(&error.to_string(), code(error), format)
 }
 
 /// What could never be a plugin is told apart from what is not one yet.
@@ -130,7 +141,7 @@ fn code(error: &BuildError) -> u8 {
     }
 }
 
-fn fail(error: &str, code: u8, format: Format) -> ExitCode {
+pub(super) fn fail(error: &str, code: u8, format: Format) -> ExitCode {
     match format {
         Format::Text => complain(&format!("error: {error}")),
         Format::Json => complain(&json!({ "error": error }).to_string()),

@@ -5,7 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::author::{crate_folder, make};
+use super::rehearse::refused;
+use super::stage::StageError;
 use super::{EXIT_FAILURE, EXIT_PLUGIN, Format, compiler, complain, load, print, refuse};
+use crate::author::Profile;
 use crate::config::model::{self as config, PluginSource};
 use crate::gateway::{GatewayError, plugin_runtime};
 use crate::plugin::{Capability, Delivery, Inspection, LoadError, Proof, Source, builtin};
@@ -27,8 +31,11 @@ pub(super) struct Report {
 }
 
 pub(super) fn inspect(component: &str, config: Option<&Path>, format: Format) -> ExitCode {
-    let looked = subject(component, config).and_then(|(source, terms)| look(source, terms));
-    match looked {
+    let (source, terms) = match subject(component, config) {
+        Ok(subject) => subject,
+        Err(error) => return refused(error, format),
+    };
+    match look(source, terms) {
         Ok(Ok(report)) => {
             match format {
                 Format::Text => print(report.text().trim_end()),
@@ -47,8 +54,9 @@ pub(super) fn inspect(component: &str, config: Option<&Path>, format: Format) ->
     }
 }
 
-/// What the argument names: a declared plugin, a source, or else a file.
-fn subject(component: &str, config: Option<&Path>) -> Result<(Source, Terms), GatewayError> {
+/// What the argument names: a declared plugin, a crate, which is built, a source, or else a file.
+fn subject(component: &str, config: Option<&Path>) -> Result<(Source, Terms), StageError> {
+    let built = |folder: &Path| make(folder, Profile::Dev).map(Source::File).map_err(StageError::Build);
     let mut terms = Terms::default();
     let mut declared = None;
     if let Some(path) = config {
@@ -61,10 +69,14 @@ fn subject(component: &str, config: Option<&Path>) -> Result<(Source, Terms), Ga
             terms.grants = Some(plugin.grants);
             match plugin.source {
                 PluginSource::File(path) => Source::File(path),
+                PluginSource::Cargo(folder) => built(&folder)?,
                 other => other.to_string().parse().unwrap_or_else(|_| file(component)),
             }
         }
-        None => component.parse().unwrap_or_else(|_| file(component)),
+        None => match crate_folder(component) {
+            Some(folder) => built(folder)?,
+            None => component.parse().unwrap_or_else(|_| file(component)),
+        },
     };
     Ok((source, terms))
 }

@@ -8,9 +8,11 @@ use clap::Args;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use super::author::fail;
 use super::rehearse::refused;
 use super::stage::{Cast, Scene, Script, Stage, read_all};
-use super::{EXIT_FAILURE, Format, complain, print};
+use super::{EXIT_FAILURE, Format, print};
+use crate::author::Profile;
 use crate::filter::{BrokenOff, Exchange, FilterError, Origin, Reply, RequestEnd};
 use crate::plugin::{Failure, Lane};
 
@@ -37,7 +39,8 @@ struct Figures {
 }
 
 pub(super) fn bench(wish: &Bench, format: Format) -> ExitCode {
-    let set = wish.script.read().and_then(|scene| Ok((Stage::set(&wish.cast)?, scene)));
+    // What is measured is what would be deployed.
+    let set = wish.script.read().and_then(|scene| Ok((Stage::set(&wish.cast, Profile::Release)?, scene)));
     let (stage, scene) = match set {
         Ok(set) => set,
         Err(error) => return refused(error, format),
@@ -50,13 +53,7 @@ pub(super) fn bench(wish: &Bench, format: Format) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            match format {
-                Format::Text => complain(&format!("error: {error}")),
-                Format::Json => complain(&json!({ "error": error }).to_string()),
-            }
-            ExitCode::from(EXIT_FAILURE)
-        }
+        Err(error) => fail(&error, EXIT_FAILURE, format),
     }
 }
 

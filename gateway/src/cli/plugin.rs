@@ -22,7 +22,7 @@ pub(super) enum Plugin {
     Bench(measure::Bench),
     /// Tell what a component is, what it may do, and whether it fits this gateway.
     Inspect {
-        /// A file, a source (`builtin:NAME`, `file:PATH`, `https://…`), or with `-c` a declared plugin.
+        /// A file, a crate's folder, a source (`builtin:NAME`, `file:PATH`, `https://…`), or with `-c` a declared plugin.
         component: String,
         /// A configuration, for its limits and its plugins.
         #[arg(short, long, env = "WITGATE_CONFIG", value_name = "FILE")]

@@ -7,8 +7,10 @@ use clap::Args;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use super::author::{fail, refuse_build};
 use super::stage::{Cast, Scene, Script, Stage, StageError, read_all};
-use super::{EXIT_FAILURE, EXIT_USAGE, Format, complain, print, refuse};
+use super::{EXIT_FAILURE, EXIT_PLUGIN, EXIT_USAGE, Format, print, refuse};
+use crate::author::Profile;
 use crate::filter::{BrokenOff, Exchange, FilterError, Forwarding, Origin, Reply, RequestEnd};
 
 #[derive(Debug, Args)]
@@ -33,7 +35,7 @@ struct Outcome {
 }
 
 pub(super) fn run(wish: &Run, format: Format) -> ExitCode {
-    let played = wish.script.read().and_then(|scene| Ok((Stage::set(&wish.cast)?, scene)));
+    let played = wish.script.read().and_then(|scene| Ok((Stage::set(&wish.cast, Profile::Dev)?, scene)));
     match played {
         Ok((stage, scene)) => {
             let outcome = stage.tokio.block_on(play(&stage, &scene));
@@ -51,13 +53,9 @@ pub(super) fn run(wish: &Run, format: Format) -> ExitCode {
 pub(super) fn refused(error: StageError, format: Format) -> ExitCode {
     match error {
         StageError::Gateway(error) => refuse(&error, format),
-        StageError::Usage(error) => {
-            match format {
-                Format::Text => complain(&format!("error: {error}")),
-                Format::Json => complain(&json!({ "error": error }).to_string()),
-            }
-            ExitCode::from(EXIT_USAGE)
-        }
+        StageError::Build(error) => refuse_build(&error, format),
+        StageError::Nothing(error) => fail(&error, EXIT_PLUGIN, format),
+        StageError::Usage(error) => fail(&error, EXIT_USAGE, format),
     }
 }
 

@@ -11,7 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tempfile::TempDir;
 use tokio::runtime::LocalRuntime;
 
+use super::author::{crate_folder, make};
 use super::{compiler, load};
+use crate::author::{self, Profile};
 use crate::config::model as config;
 use crate::config::{self as configuration, Loaded};
 use crate::filter::{Chain, Connection, Exchange};
@@ -23,7 +25,7 @@ use crate::snapshot::{self, BuildError, Choices, Snapshot};
 /// Which plugin, and how it is configured.
 #[derive(Debug, Args)]
 pub(super) struct Cast {
-    /// A file, or with `-c` a declared plugin.
+    /// A file, a crate's folder, a source such as `builtin:jwt`, or with `-c` a declared plugin.
     component: String,
     /// Its config as JSON, or `@FILE` with one.
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
@@ -73,6 +75,10 @@ pub(super) struct Stage {
 pub(super) enum StageError {
     /// The command line makes no sense.
     Usage(String),
+    /// There is no component of this name.
+    Nothing(String),
+    /// The crate does not become one.
+    Build(author::BuildError),
     Gateway(GatewayError),
 }
 
@@ -116,9 +122,9 @@ impl Script {
 }
 
 impl Stage {
-    /// Loads and configures the plugin, as a gateway does that starts.
-    pub(super) fn set(cast: &Cast) -> Result<Self, StageError> {
-        let Loaded { config, document, .. } = cast.configuration()?;
+    /// Loads and configures the plugin, as a gateway does that starts. A crate is built first.
+    pub(super) fn set(cast: &Cast, profile: Profile) -> Result<Self, StageError> {
+        let Loaded { config, document, .. } = cast.configuration(profile)?;
         let folder = tempfile::tempdir().map_err(GatewayError::Worker)?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -168,21 +174,25 @@ impl Stage {
 
 impl Cast {
     /// One route with the plugin on it, and what a configuration has beside it.
-    fn configuration(&self) -> Result<Loaded, StageError> {
+    fn configuration(&self, profile: Profile) -> Result<Loaded, StageError> {
         let config = String::from_utf8(text_or_file(&self.config)?.into())
             .map_err(|_| StageError::Usage("the config is not UTF-8".to_owned()))?;
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&config) {
             return Err(StageError::Usage(format!("the config is not JSON: {error}")));
         }
         let outer = if self.gateway.is_empty() { None } else { Some(load(&self.gateway)?.config) };
-        let declared = outer.as_ref().and_then(|outer| outer.plugins.get(&self.component)).cloned();
+        let mut declared = outer.as_ref().and_then(|outer| outer.plugins.get(&self.component)).cloned();
+        if let Some(plugin) = &mut declared
+            && let config::PluginSource::Cargo(folder) = &plugin.source
+        {
+            plugin.source = config::PluginSource::File(make(folder, profile).map_err(StageError::Build)?);
+        }
         let name = if declared.is_some() { &self.component } else { NAME };
         let source = match &declared {
             // What is fetched proves itself by its own declaration.
             Some(config::Plugin { source: config::PluginSource::Https { .. }, .. }) => format!("builtin:{name}"),
             Some(plugin) => plugin.source.to_string(),
-            None if configuration::plugin_source(&self.component).is_ok() => self.component.clone(),
-            None => format!("file:{}", self.component),
+            None => self.undeclared(profile)?,
         };
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         // JSON is YAML; on a line of its own it is easy to point at.
@@ -199,6 +209,25 @@ impl Cast {
             loaded.config = config::Config { runtime, secrets, key_sets, tables, stores, limiters, ..loaded.config };
         }
         Ok(loaded)
+    }
+
+    /// Where the component is that no configuration declares.
+    fn undeclared(&self, profile: Profile) -> Result<String, StageError> {
+        let component = &self.component;
+        if let Some(folder) = crate_folder(component) {
+            let built = make(folder, profile).map_err(StageError::Build)?;
+            Ok(format!("file:{}", built.display()))
+        } else if configuration::plugin_source(component).is_ok() {
+            Ok(component.clone())
+        } else if Path::new(component).exists() {
+            Ok(format!("file:{component}"))
+        } else {
+            let declared = if self.gateway.is_empty() { "" } else { ", no plugin that the configuration declares" };
+            let nothing = format!(
+                "`{component}` is no file, no folder of a crate{declared}, and no source such as `builtin:jwt`"
+            );
+            Err(StageError::Nothing(nothing))
+        }
     }
 }
 
