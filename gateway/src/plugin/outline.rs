@@ -23,6 +23,8 @@ pub struct Outline {
     pub faults: Vec<String>,
     has_lifecycle: bool,
     tracks: BTreeSet<&'static str>,
+    /// Versions of the WIT package that this gateway does not speak.
+    foreign: BTreeSet<String>,
 }
 
 impl Outline {
@@ -42,7 +44,9 @@ impl Outline {
     /// A wrong world must not be half understood: what is ours and unknown does not fit. Other exports are nobody's affair.
     fn export(&mut self, full: &str, is_instance: bool) {
         let Some(interface) = Interface::parse(full) else { return };
-        self.note(&interface);
+        if !self.note(&interface) {
+            return;
+        }
         match interface.part().filter(|_| is_instance) {
             Some(Part::Lifecycle) => self.has_lifecycle = true,
             Some(Part::Describe) => self.is_described = true,
@@ -58,7 +62,9 @@ impl Outline {
 
     fn import(&mut self, full: &str, is_instance: bool) {
         if let Some(interface) = Interface::parse(full) {
-            self.note(&interface);
+            if !self.note(&interface) {
+                return;
+            }
             match interface.part().filter(|_| is_instance) {
                 Some(Part::Free | Part::Granted(_)) => drop(self.rights.imports.insert(interface.name.to_owned())),
                 Some(Part::Lifecycle | Part::Describe | Part::Hook(_)) | None => {
@@ -75,12 +81,29 @@ impl Outline {
         }
     }
 
-    fn note(&mut self, interface: &Interface<'_>) {
+    /// Whether its version is spoken here. If not, that is one fault, however many interfaces it has.
+    fn note(&mut self, interface: &Interface<'_>) -> bool {
         self.package_versions.insert(interface.version.to_owned());
-        self.tracks.extend(interface.track().map(|track| track.newest));
+        let track = interface.track();
+        match track {
+            Some(track) => drop(self.tracks.insert(track.newest)),
+            None => drop(self.foreign.insert(interface.version.to_owned())),
+        }
+        track.is_some()
     }
 
     fn judge(&mut self) {
+        if !self.foreign.is_empty() {
+            let versions: Vec<_> = self.foreign.iter().map(|version| format!("{PACKAGE}@{version}")).collect();
+            self.faults.push(format!(
+                "is built against {}, and this gateway speaks {}: build it with the SDK of this gateway, which `witgate plugin new` \
+                 writes, or run it on a gateway that speaks its version",
+                versions.join(", "),
+                contract::spoken()
+            ));
+            // Of what it exports nothing is understood, so there is nothing to miss.
+            return;
+        }
         if self.tracks.len() > 1 {
             let tracks: Vec<_> = self.tracks.iter().copied().collect();
             self.faults.push(format!("mixes versions of {PACKAGE} that are not compatible ({})", tracks.join(", ")));
