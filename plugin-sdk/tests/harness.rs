@@ -430,6 +430,7 @@ impl Plugin for Strict {
 export_plugin!(Strict: describe, request);
 
 #[test]
+#[cfg_attr(not(feature = "schema-tests"), ignore = "needs the feature")]
 fn what_the_components_schema_refuses_is_refused() {
     let error = |config| Harness::<Strict>::new(config).err().map(|error| error.to_string()).unwrap_or_default();
     assert_eq!(error(json!({ "tries": 3 })), "");
