@@ -61,10 +61,11 @@ mod types;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use cel::common::types::CelBool;
 use cel::parser::PrattParser;
-use cel::{IdedExpr, Value};
+use cel::{Env, IdedExpr, Value};
 use regex_lite::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer};
@@ -92,6 +93,15 @@ pub struct Condition {
 }
 
 /// Why a condition is neither true nor false of a request: most often it compares what the request does not have.
+///
+/// ```
+/// use witgate_plugin::condition::Undecided;
+///
+/// /// Shows a page to everybody whom nothing is known of.
+/// fn is_shown(outcome: Result<bool, Undecided>) -> bool {
+///     outcome.unwrap_or(true)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecided(String);
 
@@ -121,6 +131,17 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// What reads nothing of a request can be tried before there is one.
+    fn check_constant(&self) -> Result<(), Undecided> {
+        if !self.inputs.is_empty() {
+            return Ok(());
+        }
+        let values = Values::none(Arc::new(Env::stdlib()), &Arc::new(self.patterns.clone()));
+        self.holds(&values).map(drop)
+    }
+}
+
 impl TryFrom<&str> for Condition {
     /// Line, column, and what is wrong there.
     type Error = String;
@@ -132,7 +153,11 @@ impl TryFrom<&str> for Condition {
         })?;
         let mut names = Names::default();
         names.resolve_condition(&mut expression).map_err(|fault| fault.in_source(source))?;
-        Ok(Condition { expression, inputs: names.inputs, patterns: names.patterns })
+        let condition = Condition { expression, inputs: names.inputs, patterns: names.patterns };
+        condition
+            .check_constant()
+            .map_err(|why| format!("line 1, column 1: is the same for all requests, and fails: {why}"))?;
+        Ok(condition)
     }
 }
 

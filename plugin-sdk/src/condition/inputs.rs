@@ -15,6 +15,29 @@ use crate::text::Name;
 use crate::{Attribute, Request, RequestValue, Setup};
 
 /// What some conditions read of a request, each thing once. Made when the attachment is configured; see [the module](super).
+///
+/// ```
+/// use witgate_plugin::condition::{Condition, Inputs};
+/// use witgate_plugin::{Request, Setup};
+///
+/// /// Rules that are decided together ask for what they share once.
+/// struct Rules {
+///     conditions: Vec<Condition>,
+///     inputs: Inputs,
+/// }
+///
+/// impl Rules {
+///     fn new(conditions: Vec<Condition>, setup: &mut Setup) -> Self {
+///         Rules { inputs: Inputs::of(&conditions, setup), conditions }
+///     }
+///
+///     /// The first that holds.
+///     fn first(&self, request: &Request) -> Option<usize> {
+///         let values = self.inputs.read(request);
+///         self.conditions.iter().position(|condition| condition.holds(&values) == Ok(true))
+///     }
+/// }
+/// ```
 pub struct Inputs {
     env: Arc<Env>,
     patterns: Arc<BTreeMap<String, Regex>>,
@@ -25,6 +48,14 @@ pub struct Inputs {
 }
 
 /// What a request says to the conditions that asked: see [`Inputs::read`].
+///
+/// ```
+/// use witgate_plugin::condition::{Condition, Values};
+///
+/// fn all_hold(conditions: &[Condition], values: &Values<'_>) -> bool {
+///     conditions.iter().all(|condition| condition.holds(values) == Ok(true))
+/// }
+/// ```
 pub struct Values<'v>(pub(super) Context<'v, 'v>);
 
 /// What a condition reads of a request.
@@ -124,14 +155,7 @@ impl Inputs {
 
     /// The values of a request. What it does not have stays unbound, and a condition that reads it cannot be decided.
     pub fn read<'v>(&self, request: &Request<'v>) -> Values<'v> {
-        let mut context = Context::with_env(self.env.clone());
-        if !self.patterns.is_empty() {
-            let patterns = self.patterns.clone();
-            let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
-                patterns.get(&*pattern).is_some_and(|regex| regex.is_match(&text))
-            };
-            context.add_function("matches", matches).expect("the standard library has no `matches`");
-        }
+        let Values(mut context) = Values::none(self.env.clone(), &self.patterns);
         let claims = self.claims_key.and_then(|key| request.attribute(key));
         let claims = claims.and_then(|json| pick_all(json, &self.claims).ok()).unwrap_or_default();
         for (input, value) in &self.wanted {
@@ -148,6 +172,21 @@ impl Inputs {
             if let Some(value) = value {
                 context.add_variable_from_value(&input.name, value);
             }
+        }
+        Values(context)
+    }
+}
+
+impl Values<'_> {
+    /// Of no request, so that only what reads none is decided by them.
+    pub(super) fn none(env: Arc<Env>, patterns: &Arc<BTreeMap<String, Regex>>) -> Self {
+        let mut context = Context::with_env(env);
+        if !patterns.is_empty() {
+            let patterns = patterns.clone();
+            let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
+                patterns.get(&*pattern).is_some_and(|regex| regex.is_match(&text))
+            };
+            context.add_function("matches", matches).expect("the standard library has no `matches`");
         }
         Values(context)
     }

@@ -81,7 +81,13 @@ impl Type {
             ("uint", [_]) => Ok(Some(Type::Uint)),
             ("type", [_]) => Ok(Some(Type::Meta)),
             ("dyn", [_]) => Ok(Some(Type::Any)),
-            _ => Err(Fault::new(function, format!("there is no function `{function}` of so many arguments"))),
+            _ if FUNCTIONS.contains(&function) => {
+                Err(Fault::new(function, format!("`{function}` does not take so many arguments")))
+            }
+            _ => {
+                let why = format!("there is no function `{function}`; there are {}", FUNCTIONS.join(", "));
+                Err(Fault::new(function, why))
+            }
         }
     }
 
@@ -122,6 +128,22 @@ impl fmt::Display for Type {
     }
 }
 
+/// Of a condition; macros are none by then.
+const FUNCTIONS: [&str; 13] = [
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "type",
+    "dyn",
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "string",
+    "uint",
+];
 const NUMBERS: [Type; 3] = [Type::Int, Type::Uint, Type::Double];
 const ORDERED: [Type; 6] = [Type::Int, Type::Uint, Type::Double, Type::Bool, Type::Text, Type::Bytes];
 const ADDED: [Type; 6] = [Type::Int, Type::Uint, Type::Double, Type::Text, Type::Bytes, Type::List];

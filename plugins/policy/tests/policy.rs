@@ -156,6 +156,12 @@ fn faults_are_found_with_their_place() {
         ("!request.method", "rules[1].when: line 1, column 2: `!` does not take text"),
         ("request.method", "rules[1].when: line 1, column 1: is of the type text, not bool"),
         ("size(scopes) == \"1\"", "rules[1].when: line 1, column 14: `==` does not take int and text"),
+        ("size(user, 1) == 2", "rules[1].when: line 1, column 1: `size` does not take so many arguments"),
+        ("int(\"a\") == 1", "rules[1].when: line 1, column 1: is the same for all requests, and fails: "),
+        (
+            "[1, 2].map(n, n + \"a\") == []",
+            "rules[1].when: line 1, column 1: is the same for all requests, and fails: ",
+        ),
         ("request.path.size > 1", "rules[1].when: line 1, column 14: text has no members"),
         ("request.path.exists(c, c == \"/\")", "rules[1].when: line 1, column 21: text has no items"),
     ] {
