@@ -53,6 +53,7 @@ fn the_tree_is_tidy() {
     faults.extend(one_pointer(&rust));
     faults.extend(one_unsafe(&rust));
     faults.extend(shown(&rust));
+    faults.extend(brief_plugins(&rust));
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
@@ -199,30 +200,92 @@ fn one_unsafe(sources: &[&Source]) -> Vec<String> {
     faults
 }
 
-/// What the SDK offers is shown: each public name stands in an example of its documentation, which doc tests run.
-fn shown(sources: &[&Source]) -> Vec<String> {
-    let sdk: Vec<_> = sources.iter().filter(|source| source.path.starts_with("plugin-sdk/src/")).collect();
-    let examples: String = sdk.iter().map(|source| examples(&source.text)).collect();
-    let words = words_of(&examples);
-    let mut faults = Vec::new();
-    for source in sdk.iter().filter(|source| !SDK_INSIDE.iter().any(|file| source.path.contains(file))) {
-        let text = before_tests(&source.text);
-        for name in text.lines().filter_map(public_name).filter(|name| !words.iter().any(|word| word == name)) {
-            faults.push(format!("{}: no example shows `{name}`", source.path));
+/// A bundled plugin is read by those who want to write one: so much code, and what is general belongs into the SDK.
+fn brief_plugins(sources: &[&Source]) -> Vec<String> {
+    let mut sizes = BTreeMap::<_, usize>::new();
+    for source in sources.iter().filter(|source| source.path.starts_with("plugins/")) {
+        let mut parts = source.path.split('/').skip(1);
+        if let (Some(plugin), Some("src")) = (parts.next(), parts.next()) {
+            let text = code(&source.text);
+            *sizes.entry(plugin).or_default() += text.lines().filter(|line| !line.trim().is_empty()).count();
         }
     }
-    faults
+    let long = sizes.iter().filter(|(_, lines)| **lines > PLUGIN_LINES_MAX);
+    long.map(|(plugin, lines)| format!("plugins/{plugin}: has {lines} lines of code")).collect()
+}
+
+/// Without comments and what is empty.
+const PLUGIN_LINES_MAX: usize = 200;
+
+/// What the SDK offers is shown: each public item stands in an example where a reader of its page finds one, in its own documentation,
+/// in that of its type or in that of its file. Doc tests run them.
+fn shown(sources: &[&Source]) -> Vec<String> {
+    let is_public = |source: &&&Source| {
+        source.path.starts_with("plugin-sdk/src/") && !SDK_INSIDE.iter().any(|file| source.path.contains(file))
+    };
+    let items: Vec<_> = sources.iter().filter(is_public).flat_map(|source| public_items(source)).collect();
+    let is_shown = |item: &PublicItem<'_>| {
+        let of_its_type = items.iter().filter(|other| item.owner == Some(other.name) && other.owner.is_none());
+        of_its_type.chain([item]).any(|shower| shower.examples.iter().any(|word| word == item.name))
+    };
+    let faults = items.iter().filter(|item| !is_shown(item));
+    faults.map(|item| format!("{}: no example shows `{}`", item.path, item.name)).collect()
 }
 
 /// Files of the SDK that nobody but its macros and itself sees.
 const SDK_INSIDE: [&str; 5] = ["src/allocator", "src/bindings", "src/glue", "src/host", "src/wire"];
 
-/// The code of examples in documentation comments.
-fn examples(text: &str) -> String {
+struct PublicItem<'s> {
+    path: &'s str,
+    name: &'s str,
+    /// The type whose method it is.
+    owner: Option<&'s str>,
+    /// The words of the examples above it, and of those of its file.
+    examples: Vec<String>,
+}
+
+fn public_items(source: &Source) -> Vec<PublicItem<'_>> {
+    let lines = || before_tests(&source.text).lines();
+    let of_file = examples(lines().filter_map(|line| line.strip_prefix("//!")));
+    let (mut items, mut documentation, mut owner) = (Vec::new(), Vec::new(), None);
+    for line in lines() {
+        if let Some(text) = line.trim_start().strip_prefix("///") {
+            documentation.push(text);
+            continue;
+        }
+        if line.starts_with("impl") {
+            owner = implementor(line);
+        }
+        // Attributes stand between an item and its documentation.
+        if line.trim_start().starts_with("#[") {
+            continue;
+        }
+        if let Some(name) = public_name(line) {
+            let owner = owner.filter(|_| line.starts_with(' '));
+            let examples = words_of(&(examples(documentation.iter().copied()) + &of_file));
+            items.push(PublicItem { path: &source.path, name, owner, examples });
+        }
+        documentation.clear();
+    }
+    items
+}
+
+/// The type of an `impl`, without what it is generic over.
+fn implementor(line: &str) -> Option<&str> {
+    let subject = line.rsplit(" for ").next()?.trim_start_matches("impl").trim_start();
+    let mut depth = 0;
+    let start = subject.find(|c: char| {
+        depth += i32::from(c == '<') - i32::from(c == '>');
+        depth == 0 && c.is_alphabetic()
+    })?;
+    subject[start..].split(|c: char| !c.is_alphanumeric()).next()
+}
+
+/// The code of the examples in lines of documentation.
+fn examples<'s>(lines: impl Iterator<Item = &'s str>) -> String {
     let mut code = String::new();
     let mut fence = None;
-    for line in text.lines().map(str::trim_start) {
-        let Some(line) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
+    for line in lines {
         match (line.trim_start().strip_prefix("```"), fence) {
             (Some(language), None) => fence = Some(language.is_empty() || language == "rust"),
             (Some(_), Some(_)) => fence = None,
@@ -233,13 +296,13 @@ fn examples(text: &str) -> String {
     code
 }
 
+/// Of modules the items are looked at.
 fn public_name(line: &str) -> Option<&str> {
     let item = line.trim_start().strip_prefix("pub ")?;
     let item = item.strip_prefix("const ").filter(|rest| rest.starts_with("fn ")).unwrap_or(item);
     let (kind, rest) = item.split_once(' ')?;
     let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
-    let is_item = ["fn", "struct", "enum", "trait", "mod", "const", "type"].contains(&kind);
-    (is_item && !["glue", "bindings"].contains(&name)).then_some(name)
+    ["fn", "struct", "enum", "trait", "const", "type"].contains(&kind).then_some(name)
 }
 
 // ---- reading sources ----
@@ -494,13 +557,25 @@ fn each_rule_over_all_files_finds_its_fault() {
     {
         assert_eq!(one_unsafe(&sources).len(), faults, "{}, {}", sources[0].path, sources[1].path);
     }
+    let (brief, long) = ("// why\n\n".repeat(300) + "x", "x\n".repeat(201));
+    for (one, other, faults) in [(&brief, "x", 0), (&long, "x", 1), (&"x\n".repeat(200), "x", 1)] {
+        let (one, other) = (source("plugins/a/src/lib.rs", one), source("plugins/a/src/b.rs", other));
+        let tests = source("plugins/a/tests/a.rs", &long);
+        assert_eq!(brief_plugins(&[&one, &other, &tests]).len(), faults);
+    }
     let example = "/// ```\n/// one(Two);\n/// ```\npub fn one() {}\n";
     for (text, faults) in [
-        ("pub struct Two;", 0),
+        ("//! ```\n//! use Two;\n//! ```\npub struct Two;", 0),
+        ("pub struct Two;", 1),
+        (
+            "/// ```\n/// T.go();\n/// ```\n#[derive(Debug)]\npub struct T;\nimpl<P: Q<R>> T<P> {\n    pub fn go() {}\n}",
+            0,
+        ),
+        ("/// ```\n/// T.go();\n/// ```\npub struct T;\nimpl Q for T {\n    pub fn one() {}\n}", 1),
         ("    pub const fn three() {}", 1),
         ("/// three\npub fn three() {}", 1),
         ("/// ```text\n/// three\n/// ```\npub enum three {}", 1),
-        ("pub(crate) fn three() {}\npub use three;", 0),
+        ("pub(crate) fn three() {}\npub use three;\npub mod three;", 0),
         ("#[cfg(test)]\nmod tests { pub fn three() {} }", 0),
     ] {
         let text = source("plugin-sdk/src/a.rs", &format!("{example}{text}"));

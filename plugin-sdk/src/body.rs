@@ -61,6 +61,22 @@ pub trait Transform {
 }
 
 /// What becomes of one piece of a body.
+///
+/// ```
+/// use witgate_plugin::{Reply, Step};
+///
+/// /// Lets text pass, and looks no further where the first piece is none.
+/// fn only_text(piece: &[u8]) -> Step {
+///     match str::from_utf8(piece) {
+///         Ok(text) if text.contains("<script") => Step::Abort(Reply::new(422)),
+///         Ok(text) if text.contains('\r') => Step::Replace(text.replace('\r', "").into()),
+///         Ok(_) => Step::Unchanged,
+///         Err(_) => Step::PassRest,
+///     }
+/// }
+/// assert_eq!(only_text(b"a\r\n"), Step::Replace(b"a\n".into()));
+/// # assert_eq!(only_text(b"\xff"), Step::PassRest);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// It goes on as it is.
@@ -86,7 +102,7 @@ impl From<Reply> for Step {
 /// ```
 /// use witgate_plugin::{End, Reply};
 ///
-/// assert_ne!(End::done().tail("\n"), End::done());
+/// assert_ne!(End::done().tail("\n").keep("42 lines"), End::done());
 /// assert_eq!(End::from(Reply::new(400)), End::abort(Reply::new(400)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,8 +19,16 @@ pub use template::{Piece, Template};
 pub use text::{HeaderTemplate, PathTemplate, QueryTemplate};
 
 pub use crate::header_rules::HeaderRules;
+pub use crate::query_rules::QueryRules;
 
 /// The configuration of a plugin that has nothing to configure: no `config` or an empty one; any key is an error.
+///
+/// ```
+/// use witgate_plugin::config::NoConfig;
+///
+/// assert!(serde_json::from_str::<NoConfig>("{}").is_ok());
+/// assert!(serde_json::from_str::<NoConfig>(r#"{"a": 1}"#).is_err());
+/// ```
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}

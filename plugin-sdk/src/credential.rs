@@ -1,10 +1,14 @@
 //! Where a request carries a credential: found there, and taken out again before the upstream sees it.
 
+mod keyring;
+
 use std::borrow::Cow;
 
 use serde::de::{self, Deserialize, Deserializer};
 
+pub use self::keyring::Keyring;
 use crate::config::HeaderName;
+use crate::query_rules::decode;
 use crate::{Part, Request, RequestHeader, Setup};
 
 /// A place of a request that may carry a credential, as configurations name it: `header` (`Authorization: Bearer …`, RFC 6750 §2.1),
@@ -30,6 +34,19 @@ pub enum Place {
 }
 
 /// What a request carries.
+///
+/// ```
+/// use witgate_plugin::{Reply, credential::Found};
+///
+/// fn token(found: Found<'_>) -> Result<String, Reply> {
+///     match found {
+///         Found::One(token) => Ok(token.into_owned()),
+///         Found::Nothing => Err(Reply::problem(401, "log in first")),
+///         Found::Several => Err(Reply::problem(400, "which of them is it?")),
+///     }
+/// }
+/// assert_eq!(token(Found::One("a".into())), Ok("a".to_owned()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found<'a> {
     /// No credential at any place.
@@ -201,23 +218,6 @@ fn parameters<'a>(request: &Request<'a>, key: Part) -> impl Iterator<Item = (&'a
     pairs.filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// As forms encode it (WHATWG URL, `application/x-www-form-urlencoded`).
-fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        // A number may have a sign, which is no digit.
-        let hex = after.get(..2).filter(|hex| *first == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
-        let byte = hex.and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,14 +229,5 @@ mod tests {
         for other in [&b"Bearer"[..], b"Bearerabc", b"Basic abc", b""] {
             assert_eq!(bearer(other), None);
         }
-    }
-
-    #[test]
-    fn parameters_are_decoded_as_forms_are() {
-        for (text, expected) in [("a", "a"), ("a%2Bb+c", "a+b c"), ("%", "%"), ("%4", "%4"), ("%zz%41", "%zzA")] {
-            assert_eq!(decode(text), expected, "{text}");
-        }
-        assert_eq!(decode("%ff"), "\u{fffd}");
-        assert_eq!(decode("%+1"), "% 1");
     }
 }

@@ -66,6 +66,8 @@ pub struct HeaderRules {
 ///     }
 ///
 ///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         // The upstream gets the headers, too.
+///         self.0.edit_request(request);
 ///         self.0.keep(request);
 ///         Verdict::Next
 ///     }

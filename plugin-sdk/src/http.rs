@@ -26,6 +26,15 @@ use crate::host::http::{self, HttpError, OutboundRequest};
 use crate::wire;
 
 /// A request to a granted origin.
+///
+/// ```
+/// use witgate_plugin::http::Request;
+///
+/// let request = Request::new("PATCH", "https://users.example.com/42").header("content-type", "application/json").body("{}");
+/// // What a test's own server sees of it:
+/// assert_eq!((request.method(), request.url()), ("PATCH", "https://users.example.com/42"));
+/// assert_eq!((request.value("Content-Type"), request.bytes()), (Some("application/json"), &b"{}"[..]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     method: String,
@@ -36,6 +45,15 @@ pub struct Request {
 }
 
 /// The answer, whole.
+///
+/// ```
+/// use witgate_plugin::http::Response;
+///
+/// let response = Response::new(200).header("x-user-id", "42").header("vary", "x").body("hello");
+/// assert_eq!((response.status(), response.value("X-User-Id")), (200, Some("42")));
+/// assert_eq!(response.headers()[1], ("vary".to_owned(), b"x".to_vec()));
+/// assert_eq!(response.bytes(), response.clone().into_bytes());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     status: u16,
@@ -44,6 +62,21 @@ pub struct Response {
 }
 
 /// Why there is no answer.
+///
+/// ```
+/// use witgate_plugin::{Reply, http::SendError};
+///
+/// fn reply(error: SendError) -> Reply {
+///     match error {
+///         SendError::Timeout | SendError::Unavailable | SendError::Busy => Reply::problem(503, "try again"),
+///         error => {
+///             witgate_plugin::error!("users cannot be looked up: {error}");
+///             Reply::problem(500, "users cannot be looked up")
+///         }
+///     }
+/// }
+/// assert_eq!(reply(SendError::Busy).status(), 503);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendError {
     /// The URL or a header is malformed, or is one that the gateway writes itself, such as `host`.
@@ -168,12 +201,6 @@ impl Request {
 
 impl Response {
     /// An answer of a test's own server, with no header and no body.
-    ///
-    /// ```
-    /// # use witgate_plugin::http::Response;
-    /// let response = Response::new(200).header("x-user-id", "42").body("hello");
-    /// assert_eq!((response.value("X-User-Id"), response.bytes()), (Some("42"), &b"hello"[..]));
-    /// ```
     pub fn new(status: u16) -> Self {
         Response { status, headers: Vec::new(), body: Vec::new() }
     }

@@ -69,10 +69,35 @@ pub struct Rules {
 pub struct Verifier(jwt::Verifier);
 
 /// What a verified token says.
+///
+/// ```
+/// use witgate_plugin::{Request, jwt::Claims, log};
+///
+/// fn tell(request: &mut Request, claims: Claims) {
+///     log::debug(claims.json());
+///     if let Some(subject) = claims.text("sub") {
+///         request.set_attribute("user", subject);
+///     }
+///     request.set_attribute("claims", claims.into_json());
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims(String);
 
 /// Why a token is not to be believed. Clients should not be told which.
+///
+/// ```
+/// use witgate_plugin::{Reply, jwt::Refusal};
+///
+/// fn reply(refusal: Refusal) -> Reply {
+///     match refusal {
+///         // That is no fault of the client's.
+///         Refusal::Unavailable => Reply::problem(503, "tokens cannot be verified now"),
+///         _ => Reply::problem(401, "the token is not valid").header("www-authenticate", "Bearer"),
+///     }
+/// }
+/// assert_eq!(reply(Refusal::Expired), reply(Refusal::Signature));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It is no signed token in compact form (RFC 7515 §7.1), or one with a header that must not be trusted.
@@ -198,12 +223,6 @@ impl Claims {
     }
 
     /// As JSON, for an attribute.
-    ///
-    /// ```
-    /// # fn tell(request: &mut witgate_plugin::Request, claims: witgate_plugin::jwt::Claims) {
-    /// request.set_attribute("claims", claims.into_json());
-    /// # }
-    /// ```
     pub fn into_json(self) -> String {
         self.0
     }

@@ -51,14 +51,15 @@
 //!
 //! # Code map, in reading order
 //!
-//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`HeaderRewrite`], [`RequestValue`], [`RequestText`] and [`Reply`] what
-//! an author holds, and with the body hooks [`Transform`] and [`Body`]. `condition` (with the feature `cel`) decides about requests by expressions. [`credential`] finds what a client shows, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
+//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`HeaderRewrite`], [`QueryRewrite`], [`RequestValue`], [`RequestText`] and [`Reply`] what
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. `condition` (with the feature `cel`) decides about requests by expressions. [`credential`] finds what a client shows, [`identity`] tells who it is, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
 #![deny(missing_docs)]
 
 mod plugin;
+mod export;
 
 pub mod config;
 mod setup;
@@ -69,6 +70,7 @@ mod response;
 mod values;
 mod text;
 mod header_rules;
+mod query_rules;
 #[cfg(feature = "cel")]
 pub mod condition;
 
@@ -79,6 +81,7 @@ mod body;
 mod error;
 
 pub mod credential;
+pub mod identity;
 pub mod json;
 pub mod log;
 pub mod metrics;
@@ -108,9 +111,11 @@ pub mod test;
 
 pub use body::{Body, End, Step, Transform};
 pub use error::Error;
+pub use export::{Described, Exported, Hooks};
 pub use header_rules::HeaderRewrite;
 pub use headers::HeaderEdits;
-pub use plugin::{Described, Exported, Hooks, Plugin};
+pub use plugin::Plugin;
+pub use query_rules::QueryRewrite;
 pub use reply::{Reply, Verdict};
 pub use request::Request;
 pub use response::{Origin, Response};

@@ -9,6 +9,9 @@
 //! log::info("a login");
 //! log::debug("a line for the plugin's author");
 //! info!("{user} logged in");
+//! if user.is_empty() {
+//!     log::error("a login of nobody");
+//! }
 //! if tries > 3 {
 //!     warn!("{user} needed {tries} tries");
 //! }

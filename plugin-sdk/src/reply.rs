@@ -5,6 +5,17 @@ use serde_json::json;
 use crate::wire;
 
 /// What a hook decides about a request or a response.
+///
+/// ```
+/// use witgate_plugin::{Reply, Verdict};
+///
+/// fn admit(is_member: bool) -> Verdict {
+///     if is_member { Verdict::Next } else { Verdict::Respond(Reply::problem(403, "members only")) }
+/// }
+/// // Where a reply is at hand, `into` is shorter.
+/// let verdict: Verdict = Reply::new(204).into();
+/// assert!(matches!((verdict, admit(true)), (Verdict::Respond(_), Verdict::Next)));
+/// ```
 #[derive(Debug)]
 pub enum Verdict {
     /// Pass it on, with the edits that were made to it.
@@ -24,9 +35,10 @@ impl From<Reply> for Verdict {
 /// ```
 /// use witgate_plugin::Reply;
 ///
-/// let reply = Reply::new(302).header("location", "/login");
+/// let reply = Reply::new(302).header("location", "/login").body("log in first");
 /// assert_eq!(reply.status(), 302);
 /// assert_eq!(reply.value("location"), Some("/login"));
+/// assert_eq!((reply.headers().len(), reply.bytes()), (1, &b"log in first"[..]));
 /// ```
 ///
 /// The gateway frames it (`content-length` and the like) and refuses one that is larger than the plugin's `limits.reply`.

@@ -12,6 +12,40 @@ use crate::{Attribute, HeaderEdits, Param, Part, RequestHeader};
 /// order when the hook returns [`Verdict::Next`](crate::Verdict::Next), and are dropped when it responds.
 ///
 /// ```
+/// # use witgate_plugin::{Error, HeaderEdits, Param, Part, Plugin, Request, RequestHeader, Setup, Verdict, config::NoConfig, export_plugin};
+/// # struct Reader { method: Part, path: Part, id: Param, tenant: RequestHeader, edits: HeaderEdits }
+/// # impl Plugin for Reader {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
+/// #         let mut edits = HeaderEdits::default();
+/// #         edits.set("x-fixed", "1");
+/// #         let (method, path, id) = (setup.want_method(), setup.want_path(), setup.want_param("id"));
+/// #         Ok(Reader { method, path, id, tenant: setup.want_request_header("x-tenant"), edits })
+/// #     }
+/// // Each key is one that `configure` got for asking.
+/// fn on_request(&self, request: &mut Request) -> Verdict {
+///     let tenants = request.headers(self.tenant).count();
+///     let tenant = request.header_str(self.tenant).unwrap_or("nobody");
+///     let id = request.param(self.id).unwrap_or("-");
+///     let (method, path) = (request.part(self.method), request.path(self.path));
+///     let query = request.query(self.path).unwrap_or("no query");
+///     request.set_header("x-read", format!("{method} {path} {query} {id} {tenant} {tenants}"));
+///     request.edit_headers(&self.edits);
+///     Verdict::Next
+/// }
+/// # }
+/// # export_plugin!(Reader: request);
+/// # use witgate_plugin::test::{Harness, TestRequest, json};
+/// # let request = TestRequest::get("/u/7?full=1").param("id", "7").header("x-tenant", "a").header("x-tenant", "b");
+/// # let outcome = Harness::<Reader>::new(json!({}))?.request(request);
+/// # assert_eq!(outcome.passed().value("x-read"), Some("GET /u/7 full=1 7 a 2"));
+/// # assert_eq!(outcome.passed().value("x-fixed"), Some("1"));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// And what else can be changed:
+///
+/// ```
 /// # use witgate_plugin::{Error, Plugin, Request, Setup, Verdict, config::NoConfig, export_plugin};
 /// # struct Everything;
 /// # impl Plugin for Everything {

@@ -32,6 +32,39 @@ pub enum Origin {
 /// order when the hook returns [`Verdict::Next`](crate::Verdict::Next), and are dropped when it responds.
 ///
 /// ```
+/// # use witgate_plugin::{Error, HeaderEdits, Origin, Plugin, Response, ResponseHeader, Setup, Verdict, config::NoConfig, export_plugin};
+/// # struct Reader { content_type: ResponseHeader, edits: HeaderEdits }
+/// # impl Plugin for Reader {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
+/// #         let mut edits = HeaderEdits::default();
+/// #         edits.set("x-fixed", "1");
+/// #         Ok(Reader { content_type: setup.want_response_header("content-type"), edits })
+/// #     }
+/// // The key is one that `configure` got for asking; what was kept, the request hook of this attachment kept.
+/// fn on_response(&self, response: &mut Response) -> Verdict {
+///     if response.origin() == Origin::Gateway {
+///         return Verdict::Next;
+///     }
+///     let types = response.headers(self.content_type).count();
+///     let kind = response.header_str(self.content_type).unwrap_or("none");
+///     let kept = String::from_utf8_lossy(response.kept().unwrap_or(b"nothing"));
+///     response.set_header("x-read", format!("{kind} {types} {kept}"));
+///     response.edit_headers(&self.edits);
+///     Verdict::Next
+/// }
+/// # }
+/// # export_plugin!(Reader: response);
+/// # use witgate_plugin::test::{Harness, TestResponse, json};
+/// # let outcome = Harness::<Reader>::new(json!({}))?.response(TestResponse::new(200).header("content-type", "text/css"));
+/// # assert_eq!(outcome.passed().value("x-read"), Some("text/css 1 nothing"));
+/// # assert_eq!(outcome.passed().value("x-fixed"), Some("1"));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// And what else can be changed:
+///
+/// ```
 /// # use witgate_plugin::{Error, Plugin, Response, Setup, Verdict, config::NoConfig, export_plugin};
 /// # struct Everything;
 /// # impl Plugin for Everything {

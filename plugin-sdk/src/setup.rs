@@ -3,22 +3,59 @@
 use crate::host::setup;
 
 /// The key of a part that every request has, such as its method; read it with [`Request::part`](crate::Request::part).
+///
+/// ```
+/// # use witgate_plugin::{Part, Request};
+/// /// By the key of `want_method`.
+/// fn is_safe(request: &Request, method: Part) -> bool {
+///     matches!(request.part(method), "GET" | "HEAD" | "OPTIONS")
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part(pub(crate) u16);
 
 /// The key of a parameter that [`Setup::want_param`] asked for; read it with [`Request::param`](crate::Request::param).
+///
+/// ```
+/// # use witgate_plugin::{Param, Request};
+/// fn order(request: &Request, id: Param) -> Option<u64> {
+///     request.param(id)?.parse().ok()
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Param(pub(crate) u16);
 
 /// The key of a request header that [`Setup::want_request_header`] asked for; read it with [`Request::header`](crate::Request::header).
+///
+/// ```
+/// # use witgate_plugin::{Request, RequestHeader};
+/// fn wants_json(request: &Request, accept: RequestHeader) -> bool {
+///     request.header_str(accept).is_some_and(|types| types.contains("application/json"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader(pub(crate) u16);
 
 /// The key of a response header that [`Setup::want_response_header`] asked for; read it with [`Response::header`](crate::Response::header).
+///
+/// ```
+/// # use witgate_plugin::{Response, ResponseHeader};
+/// fn is_page(response: &Response, content_type: ResponseHeader) -> bool {
+///     response.header(content_type).is_some_and(|kind| kind.starts_with(b"text/html"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseHeader(pub(crate) u16);
 
 /// The key of an attribute that [`Setup::want_attribute`] asked for, to be read in either hook.
+///
+/// ```
+/// # use witgate_plugin::{Attribute, Request};
+/// /// Whom an earlier filter, such as `jwt`, let in.
+/// fn user<'a>(request: &Request<'a>, user: Attribute) -> &'a str {
+///     request.attribute(user).unwrap_or("nobody")
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute(pub(crate) u16);
 
@@ -41,6 +78,7 @@ pub struct Attribute(pub(crate) u16);
 ///
 ///     fn configure(_config: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
 ///         setup.own_header("x-user-id");
+///         setup.buffer_request(64 << 10);
 ///         setup.buffer_response(1 << 20);
 ///         setup.may_fail_open();
 ///         Ok(Everything {

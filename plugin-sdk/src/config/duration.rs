@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 /// use witgate_plugin::config::Duration;
 ///
 /// let leeway: Duration = serde_json::from_str(r#""30s""#)?;
-/// assert_eq!(leeway.as_secs(), 30);
+/// assert_eq!(leeway, Duration::from_secs(30));
 /// assert!(serde_json::from_str::<Duration>("30").is_err());
 /// # Ok::<(), serde_json::Error>(())
 /// ```

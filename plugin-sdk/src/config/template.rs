@@ -20,6 +20,22 @@ use serde::de::{self, Deserialize, Deserializer};
 pub struct Template(Vec<Piece>);
 
 /// A piece of a [`Template`].
+///
+/// ```
+/// use witgate_plugin::config::{Piece, Template};
+///
+/// /// Fills a template with values that the plugin knows.
+/// fn fill(template: &Template, value: impl Fn(&str) -> String) -> String {
+///     let fill = |piece: &Piece| match piece {
+///         Piece::Text(text) => text.clone(),
+///         Piece::Variable(name) => value(name),
+///     };
+///     template.pieces().iter().map(fill).collect()
+/// }
+/// let template = Template::try_from("Hello, ${who}!")?;
+/// assert_eq!(fill(&template, |name| name.to_uppercase()), "Hello, WHO!");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// Stands as it is, and is never empty.

@@ -47,6 +47,13 @@ macro_rules! checked_template {
     ($($name:ident: $check:expr;)+) => {$(
         impl $name {
             /// Ask for what its variables need.
+            ///
+            /// ```
+            /// # use witgate_plugin::{RequestText, Setup, config::HeaderTemplate};
+            /// fn configure(greeting: &HeaderTemplate, setup: &mut Setup) -> RequestText {
+            ///     greeting.want(setup)
+            /// }
+            /// ```
             pub fn want(&self, setup: &mut Setup) -> RequestText {
                 RequestText::of(&self.0, setup).expect("its variables were checked when it was made")
             }

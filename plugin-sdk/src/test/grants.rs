@@ -34,7 +34,9 @@ use crate::kv::StoreError;
 /// let grants = Grants::new()
 ///     .store("local")
 ///     .table("clients", json!({ "ada": { "id": 1 } }))
-///     .revealed_secret("signing-key", "s3cret");
+///     .secret("pepper", "x")
+///     .revealed_secret("signing-key", "s3cret")
+///     .limiter("logins", 3, Duration::from_secs(60));
 /// let mut plugin = Harness::<Counter>::granted(grants, json!({}))?;
 /// let mut count = |plugin: &mut Harness<Counter>| {
 ///     plugin.request(TestRequest::get("/")).passed().value("x-count").map(str::to_owned)

@@ -13,6 +13,9 @@ use crate::Origin;
 /// assert_eq!((request.path.as_str(), request.query.as_deref()), ("/users", Some("full=1")));
 /// assert_eq!(request.value("X-Tenant"), Some("a"));
 /// assert_eq!(request.authority("api.example.com").target(), "/users?full=1");
+///
+/// let request = TestRequest::get("/").attribute("user", "ada").header("vary", "a").header("vary", "b").piece("he").piece("llo");
+/// assert_eq!((request.values("vary"), request.body.concat()), (vec!["a", "b"], b"hello".to_vec()));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestRequest {
@@ -157,6 +160,8 @@ impl TestRequest {
 ///
 /// let response = TestResponse::new(502).origin(Origin::Gateway).header("content-type", "application/problem+json");
 /// assert_eq!(response.values("content-type"), ["application/problem+json"]);
+/// let response = TestResponse::new(200).header("etag", "x").piece("he").piece("llo");
+/// assert_eq!((response.value("ETag"), response.body.len()), (Some("x"), 2));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestResponse {

@@ -66,6 +66,57 @@ use crate::{Error, Exported, Reply, glue, host};
 
 /// One attachment of a plugin, in a gateway of its own.
 ///
+/// ```
+/// use std::time::Duration;
+/// use witgate_plugin::kv::{Store, StoreError};
+/// use witgate_plugin::test::{Grants, Harness, Level, TestRequest, TestResponse, json};
+/// use witgate_plugin::{Error, Plugin, Request, Response, Setup, Verdict, config::NoConfig, export_plugin, info, metrics};
+///
+/// struct Visits(Store);
+///
+/// impl Plugin for Visits {
+///     type Config = NoConfig;
+///
+///     fn configure(_config: NoConfig, _setup: &mut Setup) -> Result<Self, Error> {
+///         Ok(Visits(Store::open("local")?))
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         let visits = self.0.increment("visits", 1, Some(Duration::from_secs(60))).unwrap_or(0);
+///         info!("visit {visits}");
+///         metrics::count("visits", 1);
+///         request.set_attribute("visits", visits.to_string());
+///         request.keep(visits.to_string());
+///         Verdict::Next
+///     }
+///
+///     fn on_response(&self, response: &mut Response) -> Verdict {
+///         response.set_header("x-visits", response.kept().unwrap_or_default());
+///         Verdict::Next
+///     }
+/// }
+///
+/// export_plugin!(Visits: request, response);
+///
+/// let refused = Harness::<Visits>::new(json!({})).err().map(|error| error.to_string());
+/// assert_eq!(refused.as_deref(), Some("this plugin is granted no store `local`"));
+/// let mut plugin = Harness::<Visits>::granted(Grants::new().store("local"), json!({}))?;
+/// plugin.request(TestRequest::get("/")).passed();
+/// assert_eq!((plugin.attribute("visits"), plugin.kept()), (Some("1"), Some(&b"1"[..])));
+/// assert_eq!(plugin.response(TestResponse::new(200)).passed().value("x-visits"), Some("1"));
+/// assert_eq!((plugin.log()[0].level, plugin.log()[0].message.as_str()), (Level::Info, "visit 1"));
+/// assert_eq!((plugin.metric("visits"), plugin.stored("local", "visits")), (Some(1.0), Some(b"1".to_vec())));
+/// // A minute later it begins anew; and a store may fail.
+/// plugin.advance(Duration::from_secs(60));
+/// assert_eq!(plugin.stored("local", "visits"), None);
+/// plugin.break_store("local", Some(StoreError::Unavailable));
+/// plugin.request(TestRequest::get("/")).passed();
+/// assert_eq!(plugin.attribute("visits"), Some("0"));
+/// assert!(plugin.sent().is_empty() && plugin.asked().request_headers.is_empty());
+/// # Ok::<(), Error>(())
+/// ```
+///
+///
 /// # Panics
 ///
 /// [`request`](Self::request) and [`response`](Self::response) panic where the gateway would fail the exchange: when the plugin

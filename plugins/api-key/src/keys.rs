@@ -1,15 +1,14 @@
 //! Looking keys up: by hash, and compared as a whole, so that the time that a wrong one takes says nothing of the right ones.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use witgate_plugin::config::HeaderName;
+use witgate_plugin::credential::Keyring;
+use witgate_plugin::identity::{Inject, Scopes};
 use witgate_plugin::table::Table;
 use witgate_plugin::{Error, HeaderEdits, schemars};
 
@@ -25,7 +24,7 @@ pub(crate) struct Entry {
     id: String,
     /// What it may be used for.
     #[serde(default)]
-    scopes: Vec<String>,
+    scopes: Scopes,
     /// Anything else that is to be known of the client.
     #[serde(default)]
     context: Map<String, Value>,
@@ -34,16 +33,12 @@ pub(crate) struct Entry {
 /// Who has a key, and what is told of them: all of it made ready.
 pub(crate) struct Client {
     pub(crate) id: String,
-    pub(crate) scopes: Vec<String>,
-    /// The same, separated by spaces.
+    /// Separated by spaces.
     pub(crate) scope: String,
     /// As JSON.
     pub(crate) claims: String,
     pub(crate) headers: HeaderEdits,
 }
-
-/// What is injected: headers, and `id`, `scopes` or a member of `context`.
-pub(crate) type Inject = BTreeMap<HeaderName, String>;
 
 /// Where keys are looked up.
 pub(crate) enum Keys {
@@ -54,13 +49,9 @@ pub(crate) enum Keys {
 /// Those of the configuration. SHA-256 takes a third of a call, so only those are found by it of which nothing else is known.
 #[derive(Default)]
 pub(crate) struct Listed {
-    plain: HashMap<Key<'static>, Rc<Client>>,
+    plain: Keyring<Rc<Client>>,
     hashed: BTreeMap<Digested, Rc<Client>>,
 }
-
-/// A key, which takes as long to compare with one that is almost right as with any other of its length.
-#[derive(Eq)]
-struct Key<'k>(Cow<'k, str>);
 
 type Digested = [u8; 32];
 
@@ -87,7 +78,7 @@ impl Keys {
             let key = entry.key.clone();
             let client = Client::new(entry, &inject).ok_or_else(|| fault("", "injects a control character"))?;
             match key {
-                Some(key) => listed.plain.insert(Key(key.into()), Rc::new(client)),
+                Some(key) => listed.plain.insert(&key, Rc::new(client)),
                 None => listed.hashed.insert(hash, Rc::new(client)),
             };
         }
@@ -117,48 +108,26 @@ impl Keys {
 
 impl Listed {
     fn find(&self, key: &str) -> Option<Rc<Client>> {
-        let plain = self.plain.get(&Key(key.into())).cloned();
+        let plain = self.plain.get(key).cloned();
         let hashed = || (!self.hashed.is_empty()).then(|| self.hashed.get(&hash(key)).cloned()).flatten();
         plain.or_else(hashed)
-    }
-}
-
-impl Hash for Key<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Key<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        let differences = || self.0.bytes().zip(other.0.bytes()).fold(0, |found, (one, other)| found | (one ^ other));
-        self.0.len() == other.0.len() && differences() == 0
     }
 }
 
 impl Client {
     /// `None` where a header would get a control character.
     fn new(entry: Entry, inject: &Inject) -> Option<Self> {
-        let scope = entry.scopes.join(" ");
-        let mut claims = entry.context;
-        let mut headers = HeaderEdits::default();
-        for (header, member) in inject {
-            let value = match (member.as_str(), claims.get(member)) {
-                ("id", _) => entry.id.clone(),
-                ("scopes", _) => scope.clone(),
-                (_, Some(Value::String(text))) => text.clone(),
-                (_, Some(other)) => other.to_string(),
-                (_, None) => continue,
-            };
-            if value.contains(char::is_control) {
-                return None;
-            }
-            headers.set(header, value);
-        }
+        let Entry { id, scopes, context: mut claims, .. } = entry;
+        let scope = scopes.to_string();
         // As a token would say it.
-        claims.insert("sub".to_owned(), entry.id.as_str().into());
+        claims.insert("sub".to_owned(), id.as_str().into());
         claims.insert("scope".to_owned(), scope.as_str().into());
-        Some(Client { id: entry.id, scopes: entry.scopes, scope, claims: Value::Object(claims).to_string(), headers })
+        let headers = inject.edits(|member| match member {
+            "id" => claims.get("sub").cloned(),
+            "scopes" => claims.get("scope").cloned(),
+            other => claims.get(other).cloned(),
+        })?;
+        Some(Client { id, scope, claims: Value::Object(claims).to_string(), headers })
     }
 }
 

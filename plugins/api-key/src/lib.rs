@@ -2,10 +2,11 @@
 
 mod keys;
 
-use keys::{Client, Entry, Inject, Keys};
+use keys::{Client, Entry, Keys};
 use serde::Deserialize;
 use witgate_plugin::config::HeaderName;
 use witgate_plugin::credential::{Credentials, Found, Place};
+use witgate_plugin::identity::{Inject, Scopes, tell};
 use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log, schemars};
 
 /// Who is let in, and what the upstream is told of them.
@@ -22,7 +23,7 @@ pub struct Config {
     table: Option<String>,
     /// What the key must be allowed to do for this route: all of these.
     #[serde(default)]
-    scopes: Vec<String>,
+    scopes: Scopes,
     /// Headers for the upstream, by `id`, `scopes` or the name of `context` that they get.
     #[serde(default)]
     inject: Inject,
@@ -35,7 +36,7 @@ pub struct Config {
 pub struct ApiKey {
     key: Credentials,
     keys: Keys,
-    scopes: Vec<String>,
+    scopes: Scopes,
     forward: bool,
 }
 
@@ -43,7 +44,7 @@ impl Plugin for ApiKey {
     type Config = Config;
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
-        config.inject.keys().for_each(|header| setup.own_header(header));
+        config.inject.own(setup);
         let mut places: Vec<_> = config.header.map(Place::Header).into_iter().collect();
         places.extend(config.query.map(Place::Query));
         if places.is_empty() {
@@ -71,26 +72,20 @@ impl Plugin for ApiKey {
                 return Reply::problem(500, "the key cannot be checked").into();
             }
         };
-        if !self.scopes.iter().all(|scope| client.scopes.contains(scope)) {
+        if !self.scopes.are_in(&client.scope) {
             return Reply::problem(403, "the key may not be used here").into();
         }
         if !self.forward {
             self.key.remove(request);
         }
-        tell(request, &client);
+        let Client { id, scope, claims, headers } = &*client;
+        request.edit_headers(headers);
+        tell(request, Some(id), scope, claims);
         Verdict::Next
     }
 }
 
 export_plugin!(ApiKey: describe, request);
-
-/// Tells the upstream by headers, of which no client's copy is left, and later filters by attributes.
-fn tell(request: &mut Request<'_>, client: &Client) {
-    request.edit_headers(&client.headers);
-    request.set_attribute("user", &client.id);
-    request.set_attribute("scopes", &client.scope);
-    request.set_attribute("claims", &client.claims);
-}
 
 fn unauthorized(detail: &str) -> Verdict {
     Reply::problem(401, detail).header("www-authenticate", "ApiKey realm=\"gateway\"").into()

@@ -1,102 +1,71 @@
 //! What a verified token says: whether it suffices, and what the upstream and later filters get to know of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use witgate_plugin::config::{HeaderName, OneOrMany};
+use witgate_plugin::Request;
+use witgate_plugin::config::OneOrMany;
+use witgate_plugin::identity::{Inject, Scopes, tell};
 use witgate_plugin::json::pick_all;
 use witgate_plugin::jwt::Claims;
-use witgate_plugin::{Error, Request};
 
 /// The claims that an attachment reads; a token's others are passed over.
 pub(crate) struct Wanted {
-    /// Each once; the rest of this names them by their place.
+    /// In order.
     names: Vec<String>,
-    inject: Vec<(HeaderName, usize)>,
-    required: Vec<(usize, OneOrMany<Value>)>,
-    scopes: Vec<String>,
+    inject: Inject,
+    required: BTreeMap<String, OneOrMany<Value>>,
+    scopes: Scopes,
 }
 
 /// A token's claims, in the order of `names`.
 pub(crate) struct Said<'w> {
     wanted: &'w Wanted,
     values: Vec<Option<Value>>,
-    scopes: String,
 }
 
-/// These come first among the names: RFC 7519 §4.1.2, RFC 8693 §4.2, and what others call the latter.
-const SUBJECT: usize = 0;
-const SCOPES: [usize; 3] = [1, 2, 3];
-const FIRST: [&str; 4] = ["sub", "scope", "scp", "scopes"];
-
 impl Wanted {
-    pub(crate) fn new(
-        inject: BTreeMap<HeaderName, String>,
-        required: BTreeMap<String, OneOrMany<Value>>,
-        scopes: Vec<String>,
-    ) -> Result<Self, Error> {
-        // They stand in a header, between quotes.
-        let is_scope = |scope: &String| {
-            !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
-        };
-        if let Some(at) = scopes.iter().position(|scope| !is_scope(scope)) {
-            return Err(Error::at(format!("scopes[{at}]"), "is no scope (RFC 6749 §3.3)"));
-        }
-        let mut names = FIRST.map(str::to_owned).to_vec();
-        let mut place = |name: String| {
-            names.iter().position(|known| *known == name).unwrap_or_else(|| {
-                names.push(name);
-                names.len() - 1
-            })
-        };
-        let inject = inject.into_iter().map(|(header, claim)| (header, place(claim))).collect();
-        let required = required.into_iter().map(|(claim, values)| (place(claim), values)).collect();
-        Ok(Wanted { names, inject, required, scopes })
+    pub(crate) fn new(inject: Inject, required: BTreeMap<String, OneOrMany<Value>>, scopes: Scopes) -> Self {
+        let configured = inject.claims().chain(required.keys().map(String::as_str));
+        let names: BTreeSet<_> = configured.chain([SUBJECT]).chain(SCOPES).map(str::to_owned).collect();
+        Wanted { names: names.into_iter().collect(), inject, required, scopes }
     }
 
-    /// `None` for a token that says what cannot be passed on: a line break in a claim would end its header and begin another.
+    /// `None` for a token that says nothing, which the gateway would not have believed.
     pub(crate) fn read(&self, claims: &Claims) -> Option<Said<'_>> {
-        let values = pick_all(claims.json(), &self.names).ok()?;
-        let is_field =
-            |place: &usize| !values[*place].as_ref().is_some_and(|value| text(value).contains(char::is_control));
-        if !self.inject.iter().all(|(_, place)| is_field(place)) {
-            return None;
-        }
-        let scopes: Vec<_> = SCOPES.iter().filter_map(|place| values[*place].as_ref()).map(list).collect();
-        Some(Said { wanted: self, scopes: scopes.join(" "), values })
+        pick_all(claims.json(), &self.names).ok().map(|values| Said { wanted: self, values })
     }
 }
 
 impl Said<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        let place = self.wanted.names.binary_search_by(|known| known.as_str().cmp(name)).ok()?;
+        self.values[place].as_ref()
+    }
+
+    /// All of them, as one text.
+    fn scopes(&self) -> String {
+        let scopes: Vec<_> = SCOPES.iter().filter_map(|name| self.get(name)).map(list).collect();
+        scopes.join(" ")
+    }
+
     /// Whether all scopes are there, and each required claim has, or has among its items, one of the values that it may have.
     pub(crate) fn suffices(&self) -> bool {
-        let has_scope = |scope: &String| self.scopes.split(' ').any(|one| one == scope);
-        let fits = |(place, may): &(usize, OneOrMany<Value>)| match &self.values[*place] {
+        let fits = |(name, may): (&String, &OneOrMany<Value>)| match self.get(name) {
             Some(Value::Array(items)) => items.iter().any(|item| may.contains(item)),
             Some(value) => may.contains(value),
             None => false,
         };
-        self.wanted.scopes.iter().all(has_scope) && self.wanted.required.iter().all(fits)
+        self.wanted.scopes.are_in(&self.scopes()) && self.wanted.required.iter().all(fits)
     }
 
-    /// Tells the upstream by headers, of which no client's copy is left, and later filters by attributes.
-    pub(crate) fn tell(self, request: &mut Request<'_>, claims: Claims) {
-        for (header, place) in &self.wanted.inject {
-            if let Some(value) = &self.values[*place] {
-                request.set_header(header, text(value).as_bytes());
-            }
-        }
-        if let Some(user) = &self.values[SUBJECT] {
-            request.set_attribute("user", text(user));
-        }
-        request.set_attribute("scopes", self.scopes);
-        request.set_attribute("claims", claims.into_json());
+    /// Tells the upstream by headers, and later filters by attributes. `false` where the token says what no header can carry.
+    pub(crate) fn tell(&self, request: &mut Request<'_>, claims: Claims) -> bool {
+        let user = self.get(SUBJECT).map(|user| user.as_str().map_or_else(|| user.to_string().into(), Cow::Borrowed));
+        tell(request, user.as_deref(), self.scopes(), claims.into_json());
+        self.wanted.inject.edit_request(request, |name| self.get(name))
     }
-}
-
-fn text(value: &Value) -> Cow<'_, str> {
-    value.as_str().map_or_else(|| value.to_string().into(), Cow::Borrowed)
 }
 
 /// Scopes come as one text with spaces, or as a list.
@@ -106,3 +75,8 @@ fn list(scopes: &Value) -> Cow<'_, str> {
         other => other.as_str().unwrap_or_default().into(),
     }
 }
+
+/// RFC 7519 §4.1.2.
+const SUBJECT: &str = "sub";
+/// RFC 8693 §4.2, and what others call it.
+const SCOPES: [&str; 3] = ["scope", "scopes", "scp"];

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use claims::Wanted;
 use serde::Deserialize;
-use witgate_plugin::config::{Duration, HeaderName, OneOrMany};
+use witgate_plugin::config::{Duration, OneOrMany};
 use witgate_plugin::credential::{Credentials, Found, Place};
+use witgate_plugin::identity::{Inject, Scopes};
 use witgate_plugin::jwt::{Refusal, Rules, Verifier};
 use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, schemars};
 
@@ -33,7 +34,7 @@ pub struct Config {
     required_claims: BTreeMap<String, OneOrMany<serde_json::Value>>,
     /// All of these must be in `scope`, `scp` or `scopes` of the token.
     #[serde(default)]
-    scopes: Vec<String>,
+    scopes: Scopes,
     /// Refuse tokens that never expire.
     #[serde(default = "default_true")]
     require_exp: bool,
@@ -45,7 +46,7 @@ pub struct Config {
     from: OneOrMany<Place>,
     /// Headers for the upstream, by the claim that they get.
     #[serde(default)]
-    inject: BTreeMap<HeaderName, String>,
+    inject: Inject,
     /// Whether the upstream gets the token, too.
     #[serde(default = "default_true")]
     forward: bool,
@@ -68,16 +69,16 @@ impl Plugin for Jwt {
     type Config = Config;
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
-        config.inject.keys().for_each(|header| setup.own_header(header));
+        config.inject.own(setup);
         let verifier = Verifier::open(&config.key_set, &config.rules()?)?;
         let mut insufficient = format!(r#"{CHALLENGE}, error="insufficient_scope""#);
         if !config.scopes.is_empty() {
-            insufficient += &format!(r#", scope="{}""#, config.scopes.join(" "));
+            insufficient += &format!(r#", scope="{}""#, config.scopes);
         }
         Ok(Jwt {
             token: Credentials::at(config.from.into_iter().collect(), setup),
             verifier,
-            wanted: Wanted::new(config.inject, config.required_claims, config.scopes)?,
+            wanted: Wanted::new(config.inject, config.required_claims, config.scopes),
             forward: config.forward,
             insufficient,
         })
@@ -105,8 +106,7 @@ impl Plugin for Jwt {
         if !self.forward {
             self.token.remove(request);
         }
-        said.tell(request, claims);
-        Verdict::Next
+        if said.tell(request, claims) { Verdict::Next } else { refuse(401, "the token is not valid", INVALID_TOKEN) }
     }
 }
 

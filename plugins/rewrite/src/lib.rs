@@ -1,14 +1,15 @@
-//! `builtin:rewrite`: changes requests and responses. The README says what its keys mean; how paths and queries are rewritten stands
-//! in the modules of their names, how headers are is the SDK's.
+//! `builtin:rewrite`: changes requests and responses. The README says what its keys mean; how paths are rewritten stands in
+//! the module of that name, how headers and queries are is the SDK's.
 
 mod path;
-mod query;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use witgate_plugin::config::{Authority, HeaderRules, Method, Status};
-use witgate_plugin::{Error, HeaderRewrite, Part, Plugin, Request, Response, Setup, Verdict, export_plugin, schemars};
+use witgate_plugin::config::{Authority, HeaderRules, Method, QueryRules, Status};
+use witgate_plugin::{
+    Error, HeaderRewrite, Part, Plugin, QueryRewrite, Request, Response, Setup, Verdict, export_plugin, schemars,
+};
 
 /// What `rewrite` changes.
 #[derive(Default, Deserialize, schemars::JsonSchema)]
@@ -25,7 +26,7 @@ pub struct Config {
 struct RequestConfig {
     headers: HeaderRules,
     path: path::Config,
-    query: query::Config,
+    query: QueryRules,
     /// What the upstream sees for the client's method.
     method: Option<Method>,
     /// What the upstream sees for the client's host.
@@ -44,7 +45,7 @@ struct ResponseConfig {
 pub struct Rewrite {
     headers: HeaderRewrite,
     path: Option<(Part, path::Rewrite)>,
-    query: Option<(Part, query::Rewrite)>,
+    query: Option<QueryRewrite>,
     method: Option<Method>,
     authority: Option<Authority>,
     response_headers: HeaderRewrite,
@@ -59,7 +60,7 @@ impl Plugin for Rewrite {
         Ok(Rewrite {
             headers: request.headers.want(setup),
             path: request.path.check(setup)?.map(|rewrite| (setup.want_path(), rewrite)),
-            query: request.query.check(setup).map(|rewrite| (setup.want_path(), rewrite)),
+            query: request.query.want(setup),
             method: request.method,
             authority: request.authority,
             response_headers: response.headers.want(setup),
@@ -71,10 +72,7 @@ impl Plugin for Rewrite {
         if let Some(path) = self.path.as_ref().and_then(|(key, rewrite)| rewrite.apply(request.path(*key), request)) {
             request.set_path(path);
         }
-        if let Some(query) = self.query.as_ref().and_then(|(key, rewrite)| rewrite.apply(request.query(*key), request))
-        {
-            request.set_query(query);
-        }
+        self.query.iter().for_each(|query| query.edit(request));
         if let Some(method) = &self.method {
             request.set_method(method.to_string());
         }

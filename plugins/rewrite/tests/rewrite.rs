@@ -87,6 +87,8 @@ fn queries() {
     for (query, target, expected) in [
         (json!({ "remove": ["a"] }), "/x?a=1&b=2&a=3&ab=4&c", "/x?b=2&ab=4&c"),
         (json!({ "remove": ["a"] }), "/x?a", "/x"),
+        (json!({ "remove": ["debug"] }), "/x?de%62ug=1&a=%64", "/x?a=%64"),
+        (json!({ "remove": ["a%20b", "c"] }), "/x?a+b=1&a%20b=2&%63", "/x"),
         (json!({ "remove": ["a"] }), "/x?b=", "/x?b="),
         (json!({ "set": { "a": "1" } }), "/x", "/x?a=1"),
         (json!({ "set": { "a": "1" } }), "/x?b=2&a=0&a", "/x?b=2&a=1"),

@@ -1,0 +1,190 @@
+//! Who a request is from: what a plugin that finds it out tells later filters and the upstream, in the way in which all of them do.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::config::HeaderName;
+use crate::{HeaderEdits, Request, Setup};
+
+/// Headers for the upstream, by the claim that each of them gets: a field of a configuration. A claim that is no text is written as JSON,
+/// and where a request has none of its name, the header is absent: no client's copy of it reaches anybody.
+///
+/// ```
+/// # use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin};
+/// use serde_json::json;
+/// use witgate_plugin::identity::{Inject, Scopes, tell};
+///
+/// # #[derive(serde::Deserialize)]
+/// struct Config {
+///     inject: Inject,
+///     #[serde(default)]
+///     scopes: Scopes,
+/// }
+///
+/// struct Guests(Config);
+///
+/// impl Plugin for Guests {
+///     type Config = Config;
+///
+///     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
+///         config.inject.own(setup);
+///         Ok(Guests(config))
+///     }
+///
+///     fn on_request(&self, request: &mut Request) -> Verdict {
+///         let claims = json!({ "sub": "guest", "rooms": [1, 2] });
+///         if !self.0.scopes.are_in("read") || !self.0.inject.edit_request(request, |claim| claims.get(claim)) {
+///             return Reply::problem(403, "guests may not do this").into();
+///         }
+///         tell(request, Some("guest"), "read", claims.to_string());
+///         Verdict::Next
+///     }
+/// }
+/// # export_plugin!(Guests: request);
+/// # use witgate_plugin::test::{Harness, TestRequest};
+/// let inject = json!({ "x-user": "sub", "x-rooms": "rooms", "x-plan": "plan" });
+/// let mut plugin = Harness::<Guests>::new(json!({ "inject": inject }))?;
+/// let outcome = plugin.request(TestRequest::get("/").header("x-plan", "gold"));
+/// let header = |name| outcome.passed().value(name);
+/// assert_eq!((header("x-user"), header("x-rooms"), header("x-plan")), (Some("guest"), Some("[1,2]"), None));
+/// assert_eq!(plugin.attribute("user"), Some("guest"));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct Inject(BTreeMap<HeaderName, String>);
+
+/// Scopes (RFC 6749 §3.3), such as those that a route needs or that a client has: a field of a configuration.
+///
+/// ```
+/// use witgate_plugin::identity::Scopes;
+///
+/// let scopes: Scopes = serde_json::from_str(r#"["read", "write"]"#)?;
+/// assert!(scopes.are_in("admin write read") && !scopes.are_in("read writes"));
+/// assert_eq!((scopes.to_string().as_str(), scopes.is_empty()), ("read write", false));
+/// assert!(serde_json::from_str::<Scopes>(r#"["read write"]"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct Scopes(Vec<Scope>);
+
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(inline)]
+struct Scope(#[schemars(regex(pattern = r#"^[!#-\[\]-~]+$"#))] String);
+
+/// Tell later filters, logs and spans who a request is from: by the attributes `user`, `scopes` (a text with spaces) and `claims` (a JSON
+/// object), which `rate-limit`, `policy` and others read.
+///
+/// ```
+/// # use witgate_plugin::{Request, identity::tell};
+/// fn admit(request: &mut Request) {
+///     tell(request, Some("ada"), "read write", r#"{"sub":"ada","plan":"gold"}"#);
+/// }
+/// ```
+pub fn tell(request: &mut Request<'_>, user: Option<&str>, scopes: impl Into<String>, claims: impl Into<String>) {
+    if let Some(user) = user {
+        request.set_attribute("user", user);
+    }
+    request.set_attribute("scopes", scopes);
+    request.set_attribute("claims", claims);
+}
+
+impl Inject {
+    /// Declare that the upstream believes these headers: the gateway strips them from what clients send, on every route.
+    pub fn own(&self, setup: &mut Setup) {
+        self.0.keys().for_each(|header| setup.own_header(header));
+    }
+
+    /// The claims that are wanted.
+    ///
+    /// ```
+    /// let inject: witgate_plugin::identity::Inject = serde_json::from_str(r#"{"x-user": "sub"}"#)?;
+    /// assert_eq!(inject.claims().collect::<Vec<_>>(), ["sub"]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
+    }
+
+    /// Set the headers of a request. `false`, and none of them is set, where a claim has a control character: a line break would end its
+    /// header and begin another.
+    #[must_use]
+    pub fn edit_request<'c>(&self, request: &mut Request<'_>, claim: impl Fn(&str) -> Option<&'c Value>) -> bool {
+        let fits = self.0.values().filter_map(|name| claim(name)).all(|value| !text(value).contains(char::is_control));
+        if fits {
+            for (header, name) in &self.0 {
+                if let Some(value) = claim(name) {
+                    request.set_header(header, text(value).as_bytes());
+                }
+            }
+        }
+        fits
+    }
+
+    /// The same as edits that are made ready, for claims that are known when the plugin is configured.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use witgate_plugin::{HeaderEdits, identity::Inject};
+    /// let inject: Inject = serde_json::from_str(r#"{"x-user": "sub"}"#)?;
+    /// let mut edits = HeaderEdits::default();
+    /// edits.set("x-user", "ada");
+    /// assert_eq!(inject.edits(|_| Some(json!("ada"))), Some(edits));
+    /// assert_eq!(inject.edits(|_| Some(json!("a\nb"))), None);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn edits(&self, claim: impl Fn(&str) -> Option<Value>) -> Option<HeaderEdits> {
+        let mut edits = HeaderEdits::default();
+        for (header, name) in &self.0 {
+            let Some(value) = claim(name) else { continue };
+            let value = text(&value);
+            if value.contains(char::is_control) {
+                return None;
+            }
+            edits.set(header, value.as_bytes());
+        }
+        Some(edits)
+    }
+}
+
+impl Scopes {
+    /// Whether all of them are among those, which a space separates.
+    pub fn are_in(&self, held: &str) -> bool {
+        self.0.iter().all(|Scope(scope)| held.split(' ').any(|one| one == scope))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Separated by spaces.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scopes: Vec<_> = self.0.iter().map(|Scope(scope)| scope.as_str()).collect();
+        f.write_str(&scopes.join(" "))
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let scope = String::deserialize(deserializer)?;
+        // They may stand in a header, between quotes.
+        let fits = scope.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+        if fits && !scope.is_empty() {
+            Ok(Scope(scope))
+        } else {
+            Err(de::Error::custom("is no scope (RFC 6749 §3.3)"))
+        }
+    }
+}
+
+fn text(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| value.to_string().into(), Cow::Borrowed)
+}
