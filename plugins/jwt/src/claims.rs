@@ -1,7 +1,7 @@
 //! What a verified token says: whether it suffices, and what the upstream and later filters get to know of it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use witgate_plugin::Request;
@@ -12,7 +12,7 @@ use witgate_plugin::jwt::Claims;
 
 /// The claims that an attachment reads; a token's others are passed over.
 pub(crate) struct Wanted {
-    /// In order.
+    /// Each once.
     names: Vec<String>,
     inject: Inject,
     required: BTreeMap<String, OneOrMany<Value>>,
@@ -27,9 +27,14 @@ pub(crate) struct Said<'w> {
 
 impl Wanted {
     pub(crate) fn new(inject: Inject, required: BTreeMap<String, OneOrMany<Value>>, scopes: Scopes) -> Self {
+        let mut names: Vec<String> = Vec::new();
         let configured = inject.claims().chain(required.keys().map(String::as_str));
-        let names: BTreeSet<_> = configured.chain([SUBJECT]).chain(SCOPES).map(str::to_owned).collect();
-        Wanted { names: names.into_iter().collect(), inject, required, scopes }
+        for name in configured.chain([SUBJECT]).chain(SCOPES) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        Wanted { names, inject, required, scopes }
     }
 
     /// `None` for a token that says nothing, which the gateway would not have believed.
@@ -40,7 +45,7 @@ impl Wanted {
 
 impl Said<'_> {
     fn get(&self, name: &str) -> Option<&Value> {
-        let place = self.wanted.names.binary_search_by(|known| known.as_str().cmp(name)).ok()?;
+        let place = self.wanted.names.iter().position(|known| known == name)?;
         self.values[place].as_ref()
     }
 
