@@ -15,7 +15,7 @@ use signer::{Signer, key_set};
 use support::Bench;
 use witgate::outbound::Trust;
 use witgate::plugin::types::{RequestHead, RequestVerdict};
-use witgate::plugin::{Attachment, Failure, Grants, GuestTime, Isolation, Pool};
+use witgate::plugin::{Attachment, Failure, Grants, GuestTime, Isolation, Pool, View};
 use witgate::resource::{KeySet, KeySetSource};
 
 #[path = "../src/resource/key_set/tests/signer.rs"]
@@ -75,7 +75,8 @@ fn pass(bench: &Bench, (pool, attachment): &(Rc<Pool>, Arc<Attachment>), values:
     let verdict = bench.tokio.block_on(async {
         let mut lease = pool.check_out(attachment).await?;
         let head = RequestHead { values: Some(values) };
-        let verdict = lease.on_request(attachment, head, None, &GuestTime::new(Duration::from_secs(1))).await?;
+        let verdict =
+            lease.on_request(attachment, head, View::default(), &GuestTime::new(Duration::from_secs(1))).await?;
         lease.check_in().await;
         Ok::<_, Failure>(verdict)
     });

@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 use support::{Bench, stamp};
 use witgate::plugin::types::{Origin, RequestHead, ResponseHead};
-use witgate::plugin::{Attachment, Failure, GuestTime, Isolation, Lease, Pool};
+use witgate::plugin::{Attachment, Failure, GuestTime, Isolation, Lease, Pool, View};
 
 fn plugin_call(criterion: &mut Criterion) {
     let bench = Bench::new();
@@ -53,7 +53,7 @@ fn heads() -> [(&'static str, Values); 6] {
 fn request(bench: &Bench, (pool, attachment): &(Rc<Pool>, Arc<Attachment>), values: Values) {
     let verdict = bench.tokio.block_on(async {
         let mut lease = pool.check_out(attachment).await?;
-        let verdict = lease.on_request(attachment, RequestHead { values }, None, &time()).await?;
+        let verdict = lease.on_request(attachment, RequestHead { values }, View::default(), &time()).await?;
         give_back(pool, lease).await;
         Ok::<_, Failure>(verdict)
     });
@@ -64,7 +64,7 @@ fn response(bench: &Bench, (pool, attachment): &(Rc<Pool>, Arc<Attachment>)) {
     let head = ResponseHead { status: 200, origin: Origin::Upstream, values: None, kept: None };
     let verdict = bench.tokio.block_on(async {
         let mut lease = pool.check_out(attachment).await?;
-        let verdict = lease.on_response(attachment, head, None, &time()).await?;
+        let verdict = lease.on_response(attachment, head, View::default(), &time()).await?;
         give_back(pool, lease).await;
         Ok::<_, Failure>(verdict)
     });

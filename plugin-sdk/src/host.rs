@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::imports::witgate::plugin::{
-    clock, crypto, exchange, http, jwt, kv, log, metrics, rate_limit, secrets, setup, tables,
+    clock, crypto, exchange, http, jwt, kv, log, metrics, rate_limit, secrets, setup, tables, trace,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -49,6 +49,8 @@ mod native {
         fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn listener(&self) -> String;
         fn write(&self, level: log::Level, message: &str);
+        fn span_context(&self) -> Option<trace::SpanContext>;
+        fn set_span_attribute(&self, name: &str, value: &trace::AttributeValue);
         fn capabilities(&self) -> &dyn super::Capabilities;
     }
 
@@ -137,6 +139,36 @@ mod native {
         }
         pub(crate) fn listener() -> String {
             host().listener()
+        }
+    }
+
+    pub(crate) mod trace {
+        use super::current;
+
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) struct SpanContext {
+            pub(crate) trace_id: String,
+            pub(crate) span_id: String,
+            pub(crate) sampled: bool,
+        }
+
+        #[derive(Debug, Clone, PartialEq)]
+        pub(crate) enum AttributeValue {
+            Text(String),
+            Whole(i64),
+            Fraction(f64),
+            Truth(bool),
+        }
+
+        /// Without a host there is no trace: plain unit tests of a plugin's own functions may say something on it.
+        pub(crate) fn context() -> Option<SpanContext> {
+            current()?.span_context()
+        }
+
+        pub(crate) fn set_attribute(name: &str, value: &AttributeValue) {
+            if let Some(host) = current() {
+                host.set_span_attribute(name, value);
+            }
         }
     }
 

@@ -52,7 +52,7 @@
 //! # Code map, in reading order
 //!
 //! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`HeaderRewrite`], [`QueryRewrite`], [`RequestValue`], [`RequestText`] and [`Reply`] what
-//! an author holds, and with the body hooks [`Transform`] and [`Body`]. `condition` (with the feature `cel`) decides about requests by expressions. [`credential`] finds what a client shows, [`identity`] tells who it is, [`json`] reads parts of JSON. [`log`], [`metrics`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
+//! an author holds, and with the body hooks [`Transform`] and [`Body`]. `condition` (with the feature `cel`) decides about requests by expressions. [`credential`] finds what a client shows, [`identity`] tells who it is, [`json`] reads parts of JSON. [`log`], [`metrics`], [`trace`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
 
@@ -85,6 +85,7 @@ pub mod identity;
 pub mod json;
 pub mod log;
 pub mod metrics;
+pub mod trace;
 pub mod clock;
 pub mod crypto;
 pub mod kv;

@@ -48,6 +48,7 @@ mod outbound;
 mod native;
 mod overload;
 mod observability;
+mod plugin_spans;
 mod plugins;
 mod protocols_over_tls;
 mod proxy_protocol;

@@ -9,7 +9,12 @@ use crate::GATEWAY;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
+/// Clients of this one are believed.
 fn traced(origin: &Upstream, collector: &Collector, more: &str) -> Config {
+    traced_for_strangers(origin, collector, more).listener("trusted_proxies: [127.0.0.0/8]")
+}
+
+fn traced_for_strangers(origin: &Upstream, collector: &Collector, more: &str) -> Config {
     let tracing = format!("telemetry: {{ tracing: {{ otlp: 'http://{collector}'{more} }} }}");
     Config::to(origin).top("admin: { address: 127.0.0.1:0 }").top(&tracing)
 }
@@ -112,6 +117,43 @@ async fn what_is_not_sampled_is_passed_on_and_not_told() {
     let spans = collector.wait(2).await;
     assert!(spans.len() == 2 && spans.iter().all(|span| span.trace == trace), "{spans:?}");
     assert_eq!(of_kind(&spans, "SERVER").parent, "", "it begins here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strangers_trace_is_continued_and_his_flag_not_believed() {
+    let (origin, collector) = (Upstream::echo().await, Collector::start().await);
+    let loud = "name: loud\nmatch: { path: { prefix: /loud } }\nupstream: origin\ntracing: { sample: 100% }";
+    let config = traced_for_strangers(&origin, &collector, ", sample: 0%").and_route(loud);
+    let gateway = GATEWAY.start(config).await;
+    let mut client = gateway.client().await;
+    ask(&mut client, "/", &[&parent("01")]).await;
+    let (trace, _, is_sampled) = sent_on(&origin);
+    assert_eq!((trace.as_str(), is_sampled), (TRACE, false), "`sample` decides");
+    ask(&mut client, "/loud", &[&parent("00")]).await;
+    let (trace, _, is_sampled) = sent_on(&origin);
+    assert_eq!((trace.as_str(), is_sampled), (TRACE, true), "that of the route as well");
+    let spans = collector.wait(2).await;
+    let server = of_kind(&spans, "SERVER");
+    assert_eq!((spans.len(), &*server.trace, &*server.parent), (2, TRACE, PARENT), "{spans:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_may_be_believed_and_nobody() {
+    let (origin, collector) = (Upstream::echo().await, Collector::start().await);
+    let gateway = GATEWAY.start(traced_for_strangers(&origin, &collector, ", sample: 0%, trust: all")).await;
+    ask(&mut gateway.client().await, "/", &[&parent("01")]).await;
+    assert!(sent_on(&origin).2);
+    assert_eq!(of_kind(&collector.wait(2).await, "SERVER").links, []);
+
+    let collector = Collector::start().await;
+    let gateway = GATEWAY.start(traced(&origin, &collector, ", trust: none")).await;
+    ask(&mut gateway.client().await, "/", &[&parent("01"), "tracestate: rojo=1"]).await;
+    let (trace, ..) = sent_on(&origin);
+    assert!(trace != TRACE && origin.last_request().fields.get("tracestate").is_none());
+    let spans = collector.wait(2).await;
+    let server = of_kind(&spans, "SERVER");
+    assert_eq!((&server.trace, &*server.parent), (&trace, ""), "it begins here");
+    assert_eq!(server.links, [(TRACE.to_owned(), PARENT.to_owned())], "and points back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,7 +274,10 @@ async fn requests_of_plugins_belong_to_the_trace() {
     let send = format!("X-Send: GET http://{other}/");
     assert_eq!(ask(&mut gateway.client().await, "/", &[&send, &parent("01")]).await.status, 200);
     let sent = other.last_request();
-    assert!(sent.fields.get("traceparent").is_some_and(|parent| parent.contains(TRACE)), "{sent:?}");
+    let spans = collector.wait(3).await;
+    let call = of_kind(&spans, "INTERNAL");
+    let parent = format!("00-{TRACE}-{}-01", call.id);
+    assert_eq!(sent.fields.get("traceparent"), Some(&*parent), "the plugin's call is what sends it: {sent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,11 @@ pub struct Span {
     pub id: String,
     pub parent: String,
     pub state: String,
+    /// Trace and span that it points to beside its parent.
+    pub links: Vec<(String, String)>,
     pub attributes: BTreeMap<String, String>,
+    /// Attributes that did not make it.
+    pub dropped: u32,
     pub is_error: bool,
     pub began_ns: u64,
     pub ended_ns: u64,
@@ -108,7 +112,9 @@ fn read(export: &[u8]) -> Vec<Span> {
                 id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),
                 state: span.trace_state,
+                links: span.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
                 attributes: attributes(&span.attributes),
+                dropped: span.dropped_attributes_count,
                 is_error: span.status.is_some_and(|status| status.code == 2),
                 began_ns: span.start_time_unix_nano,
                 ended_ns: span.end_time_unix_nano,
@@ -125,6 +131,7 @@ fn attributes(list: &[KeyValue]) -> BTreeMap<String, String> {
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::IntValue(number)) => number.to_string(),
         Some(Value::BoolValue(is)) => is.to_string(),
+        Some(Value::DoubleValue(number)) => number.to_string(),
         other => format!("{other:?}"),
     };
     list.iter().filter_map(|pair| Some((pair.key.clone(), text(pair.value.as_ref()?)))).collect()

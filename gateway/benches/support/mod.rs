@@ -83,6 +83,7 @@ impl Bench {
             host_calls: 1000,
             handles: 1024,
             metrics: 64,
+            span_attributes: 32,
             table_elements: 20_000,
             attributes: 64,
         };

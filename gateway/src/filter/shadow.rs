@@ -17,7 +17,7 @@ pub(super) struct Shadow {
     side: Side,
     attachment: Arc<Attachment>,
     values: Vec<(u16, Vec<u8>)>,
-    view: Option<Box<View>>,
+    view: View,
     /// Status and maker of a response.
     response: Option<(u16, types::Origin)>,
     kept: Kept,
@@ -33,7 +33,7 @@ impl Shadow {
         let (side, attachment) = trial(&lanes[place], slot, Hook::Request)?;
         let mut client = String::new();
         let values = owned(&values::of_request(attachment, exchange, &mut client));
-        let view = values::view(attachment, exchange);
+        let view = values::view(attachment, exchange).muted();
         let kept = Kept::default();
         exchange.shadow_kept.push((exchange.position, kept.clone()));
         let (side, attachment) = (side.clone(), attachment.clone());
@@ -56,7 +56,7 @@ impl Shadow {
             side: side.clone(),
             attachment: attachment.clone(),
             values: owned(&values::of_response(attachment, exchange)),
-            view: values::view(attachment, exchange),
+            view: values::view(attachment, exchange).muted(),
             response: Some(response),
             kept,
         }))

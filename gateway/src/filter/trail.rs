@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Chain, FilterError, Verdict};
 use crate::plugin::{Digest, Outcome};
-use crate::telemetry::{Trace, TrySpanId};
+use crate::telemetry::{OpenSpan, Trace, TrySpanId};
 
 /// Noted on the way. What takes reading the clock is noted only when somebody asked for it.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub struct Trail {
     attempts: RefCell<Vec<Attempt>>,
     /// How the running hook ended, where its verdict does not tell.
     failed_open: Cell<Option<Outcome>>,
+    /// The span of the running hook, of a trace that is sampled and a plugin that could know.
+    open_span: RefCell<Option<OpenSpan>>,
 }
 
 /// The tries at upstreams.
@@ -62,7 +64,7 @@ struct Calls {
 }
 
 /// A filter's hook that ran.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Call {
     /// Its filter's place in the chain.
     pub position: usize,
@@ -73,6 +75,8 @@ pub struct Call {
     pub outcome: &'static str,
     /// Of a plugin: which component it was.
     pub version: Option<Digest>,
+    /// The span that it ran under, with what the plugin said there.
+    pub span: Option<Box<OpenSpan>>,
 }
 
 /// Which of a filter's hooks.
@@ -106,6 +110,15 @@ impl Trail {
     /// The id of its trace; empty where it is not traced.
     pub fn trace_id(&self) -> &str {
         self.trace().map_or("", Trace::id)
+    }
+
+    /// The span that the running hook runs under; `None` where nothing is traced.
+    pub fn open_span(&self) -> Option<OpenSpan> {
+        let trace = self.trace()?;
+        if !trace.is_sampled() {
+            return Some(trace.open_span());
+        }
+        Some(self.open_span.borrow_mut().get_or_insert_with(|| trace.open_span()).clone())
     }
 
     /// The tries so far, of a trace that is sampled.
@@ -165,7 +178,8 @@ impl Trail {
             (Verdict::Fail(_), None) => Outcome::Error.name(),
         };
         if let Some(calls) = &mut self.calls {
-            calls.ended.push(Call { position, phase, began, took: now - began, outcome, version });
+            let span = self.open_span.take().map(Box::new);
+            calls.ended.push(Call { position, phase, began, took: now - began, outcome, version, span });
         }
         now
     }

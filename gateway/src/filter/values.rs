@@ -1,12 +1,12 @@
 //! What crosses to a guest: the parts of the exchange that its attachment asked for.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
-use crate::plugin::{Attachment, View, Want, types};
-use crate::telemetry::{TRACEPARENT, TRACESTATE};
+use crate::plugin::{Attachment, Copied, View, Want, types};
+use crate::telemetry::TRACESTATE;
 
 /// What crosses to the guest: keys and values.
 pub(super) type Values<'e> = SmallVec<[(u16, &'e [u8]); 4]>;
@@ -50,27 +50,20 @@ pub(super) fn response_head<'v>(exchange: &'v Exchange, values: &'v Values<'_>) 
     }
 }
 
-/// The copy behind the guest's `exchange` and `http`, for components that import them only.
-pub(super) fn view(attachment: &Attachment, exchange: &Exchange) -> Option<Box<View>> {
+/// What the guest's imports show of the exchange; nothing for components that have no such imports.
+pub(super) fn view(attachment: &Attachment, exchange: &Exchange) -> View {
     let version = &attachment.declaration.version;
-    let trace = match exchange.trail.trace() {
-        Some(_) if version.imports_http => trace_fields(&exchange.headers),
-        _ => Vec::new(),
-    };
-    if !version.imports_exchange {
-        return (!trace.is_empty()).then(|| Box::new(View { trace, ..View::default() }));
-    }
-    Some(Box::new(View {
-        request: exchange.headers.clone(),
-        response: exchange.response.headers.clone(),
-        trace,
-        listener: exchange.connection.listener.clone(),
-    }))
+    let span = if version.imports_trace { exchange.trail.open_span() } else { None };
+    let trace_state = span.as_ref().filter(|_| version.imports_http).and_then(|_| exchange.headers.get(TRACESTATE));
+    View { copied: version.imports_exchange.then(|| copied(exchange)), trace_state: trace_state.cloned(), span }
 }
 
-/// What the guest's own requests say of the trace.
-fn trace_fields(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    [TRACEPARENT, TRACESTATE].into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect()
+fn copied(exchange: &Exchange) -> Box<Copied> {
+    Box::new(Copied {
+        request: exchange.headers.clone(),
+        response: exchange.response.headers.clone(),
+        listener: exchange.connection.listener.clone(),
+    })
 }
 
 fn request_values<'e>(wants: &'e [(u16, Want)], exchange: &'e Exchange, client: &'e str, values: &mut Values<'e>) {

@@ -54,7 +54,7 @@ impl Instance {
         attachment: &Attachment,
         head: RequestHead<'_>,
         body: &[u8],
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<WholeRequestVerdict, Failure> {
         let Some(hook) = &self.body_hooks.whole_request else {
@@ -71,7 +71,7 @@ impl Instance {
         attachment: &Attachment,
         head: ResponseHead<'_>,
         body: &[u8],
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<WholeResponseVerdict, Failure> {
         let Some(hook) = &self.body_hooks.whole_response else {
@@ -87,7 +87,7 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<Option<Handle>, Failure> {
         let Some(hook) = &self.body_hooks.request_body else { return Ok(None) };
@@ -101,7 +101,7 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: ResponseHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<Option<Handle>, Failure> {
         let Some(hook) = &self.body_hooks.response_body else { return Ok(None) };

@@ -101,6 +101,7 @@ pub(super) const TRACKS: &[Track] = &[Track {
         ("exchange", Part::Free),
         ("log", Part::Free),
         ("metrics", Part::Free),
+        ("trace", Part::Free),
         ("clock", Part::Free),
         ("crypto", Part::Free),
         ("kv", Part::Granted("stores")),

@@ -66,6 +66,8 @@ pub struct Limits {
     pub handles: usize,
     /// Distinct names of the plugin's own metrics.
     pub metrics: usize,
+    /// Attributes that the plugin sets on the span of one call.
+    pub span_attributes: usize,
 }
 
 /// When an instance has served enough and another takes its place, so that what a guest hoards does not add up for ever.

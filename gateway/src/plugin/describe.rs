@@ -50,4 +50,5 @@ const LIMITS: Limits = Limits {
     outbound_calls: 0,
     handles: 1024,
     metrics: 0,
+    span_attributes: 0,
 };

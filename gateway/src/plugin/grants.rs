@@ -12,7 +12,7 @@ use super::contract::is_free;
 use crate::outbound::Reach;
 use crate::resource::{KeySet, Limiter, Secret, Store, Table};
 
-/// The rights of one declaration. `log`, `metrics`, `clock` and `crypto` reach nothing of anybody else's and are everybody's.
+/// The rights of one declaration. `log`, `metrics`, `trace`, `clock` and `crypto` reach nothing of anybody else's and are everybody's.
 #[derive(Debug, Default)]
 pub struct Grants {
     pub stores: Named<Store>,
@@ -181,7 +181,11 @@ mod tests {
     #[test]
     fn an_interface_is_admitted_by_its_grant_alone() {
         let none = Grants::default();
-        assert!(["types", "setup", "log", "metrics", "clock", "crypto"].iter().all(|interface| none.admits(interface)));
+        assert!(
+            ["types", "setup", "log", "metrics", "trace", "clock", "crypto"]
+                .iter()
+                .all(|interface| none.admits(interface))
+        );
         let guarded = ["kv", "tables", "secrets", "rate-limit", "http", "jwt", "nobody-knows-this"];
         assert!(!guarded.iter().any(|interface| none.admits(interface)));
         let stores = with_store(store());

@@ -144,7 +144,7 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<RequestVerdict, Failure> {
         let Some(hook) = &self.request_hook else { return Ok(RequestVerdict::Next(Vec::new())) };
@@ -158,7 +158,7 @@ impl Instance {
         &mut self,
         attachment: &Attachment,
         head: ResponseHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<ResponseVerdict, Failure> {
         let Some(hook) = &self.response_hook else { return Ok(ResponseVerdict::Next(Vec::new())) };
@@ -197,9 +197,7 @@ impl Instance {
     }
 
     fn end(&mut self) -> Phase {
-        let state = self.store.data_mut();
-        state.budget.stop();
-        std::mem::replace(&mut state.phase, Phase::Idle)
+        self.store.data_mut().end()
     }
 }
 
@@ -232,16 +230,9 @@ pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
 }
 
 /// The beginning of a hook's call: `view` is lent to the guest's `exchange`, and the call gets what the request has left of its time.
-pub(super) fn enter(
-    store: &mut Store<State>,
-    bounds: Bounds,
-    view: Option<Box<View>>,
-    time: &GuestTime,
-) -> Result<Bounds, Failure> {
+pub(super) fn enter(store: &mut Store<State>, bounds: Bounds, view: View, time: &GuestTime) -> Result<Bounds, Failure> {
     let bounds = bounds.within_request(time)?;
-    if let Some(view) = view {
-        store.data_mut().phase = Phase::Hook(view);
-    }
+    store.data_mut().lend(view);
     begin(store, bounds);
     Ok(bounds)
 }

@@ -58,7 +58,7 @@ impl Lease {
         &mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<RequestVerdict, Failure> {
         let began = Instant::now();
@@ -75,7 +75,7 @@ impl Lease {
         &mut self,
         attachment: &Attachment,
         head: ResponseHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<ResponseVerdict, Failure> {
         let began = Instant::now();

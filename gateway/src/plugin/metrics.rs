@@ -29,7 +29,8 @@ pub enum GuestValue {
 pub struct GuestReadings {
     /// By plugin and name.
     pub metrics: Vec<GuestMetric>,
-    /// For each plugin that wrote any: writes under names that are malformed, too many, or in use for the other kind.
+    /// For each plugin that wrote any: writes under names that are malformed, too many, or in use for the other kind, and
+    /// attributes of spans that were refused.
     pub dropped: Vec<(Arc<str>, u64)>,
 }
 
@@ -147,6 +148,11 @@ impl Page {
         }
     }
 
+    /// Something beside these numbers was told in vain.
+    pub(super) fn drop_one(&self) {
+        self.book.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn slot(&self, name: &str, kind: Kind, names_max: usize) -> Option<&Slot> {
         let mut place = &self.sheet.first;
         while let Some(slot) = place.get() {
@@ -156,7 +162,7 @@ impl Page {
             place = &slot.next;
         }
         if !self.book.admits(name, kind, names_max) {
-            self.book.dropped.fetch_add(1, Ordering::Relaxed);
+            self.drop_one();
             return None;
         }
         let slot = || Slot { name: name.into(), kind, value: 0.into(), set_at: 0.into(), next: OnceLock::new() };

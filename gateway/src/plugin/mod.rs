@@ -92,7 +92,7 @@ pub use failure::{Failure, FailureKind, LoadError};
 pub use fetch::Delivery;
 pub use gate::WorkerGate;
 pub use grants::{Grants, HttpGrant, Named, SecretGrant};
-pub use host::View;
+pub use host::{Copied, View};
 pub use inspect::Inspection;
 pub use lane::{Lane, Side, TrialSide};
 pub use lease::{Lease, Parked};

@@ -32,7 +32,7 @@ impl Lease {
         attachment: &Attachment,
         head: RequestHead<'_>,
         body: &[u8],
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<WholeRequestVerdict, Failure> {
         let began = Instant::now();
@@ -51,7 +51,7 @@ impl Lease {
         attachment: &Attachment,
         head: ResponseHead<'_>,
         body: &[u8],
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<WholeResponseVerdict, Failure> {
         let began = Instant::now();
@@ -69,7 +69,7 @@ impl Lease {
         mut self,
         attachment: &Attachment,
         head: RequestHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<Option<Transform>, Failure> {
         let began = Instant::now();
@@ -86,7 +86,7 @@ impl Lease {
         mut self,
         attachment: &Attachment,
         head: ResponseHead<'_>,
-        view: Option<Box<View>>,
+        view: View,
         time: &GuestTime,
     ) -> Result<Option<Transform>, Failure> {
         let began = Instant::now();

@@ -28,8 +28,10 @@ pub struct Version {
     schema: Option<Arc<Schema>>,
     /// Whether hooks need the [`super::View`].
     pub imports_exchange: bool,
-    /// Whether its own requests may have to say to which trace they belong.
+    /// Whether it can send requests of its own.
     pub imports_http: bool,
+    /// Whether it can ask, or its own requests have to say, to which trace a call belongs.
+    pub imports_trace: bool,
     /// Whether it exports a hook that sees bodies of requests, or of responses.
     pub sees_request_bodies: bool,
     pub sees_response_bodies: bool,
@@ -114,6 +116,7 @@ impl Version {
         let exports = Exports::find(&instance_pre, &rights.hooks, is_described).map_err(world)?;
         let imports_exchange = rights.imports.contains("exchange");
         let imports_http = rights.imports.contains("http");
+        let imports_trace = imports_http || rights.imports.contains("trace");
         let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
         let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
         let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
@@ -125,6 +128,7 @@ impl Version {
             schema: None,
             imports_exchange,
             imports_http,
+            imports_trace,
             sees_request_bodies,
             sees_response_bodies,
         })

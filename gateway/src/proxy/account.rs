@@ -261,7 +261,8 @@ fn call_span<'c>((name, call): (&'c str, &'c Call)) -> Option<CallSpan<'c>> {
         Phase::Response => "response",
     };
     let version = call.version?.short();
-    Some(CallSpan { plugin: name, version, hook, began: call.began, took: call.took, outcome: call.outcome })
+    let (began, took, outcome, span) = (call.began, call.took, call.outcome, call.span.as_deref());
+    Some(CallSpan { plugin: name, version, hook, began, took, outcome, span })
 }
 
 fn is_sampled(trail: &Trail) -> bool {

@@ -24,7 +24,8 @@ pub(super) fn establish(exchange: &mut Exchange, listener: &Listener) {
     forward(&mut exchange.headers, &connection, trusted);
 }
 
-fn is_trusted(listener: &Listener, address: IpAddr) -> bool {
+/// Whether what this peer says of others is believed.
+pub(super) fn is_trusted(listener: &Listener, address: IpAddr) -> bool {
     listener.trusted_proxies.iter().any(|network| network.contains(&address))
 }
 

@@ -67,7 +67,7 @@ pub fn serve(
         let place = find_route(&generation, number, &mut exchange).ok_or(ProxyError::NoRoute)?;
         upgrade::settle(&generation.snapshot.routes[place], &mut exchange, via, &incoming).map(|()| place)
     });
-    begin_trace(&generation, found.as_ref().ok().copied(), &mut exchange);
+    begin_trace(&generation, listener, found.as_ref().ok().copied(), &mut exchange);
     record.tell(&generation, asked, &exchange);
     let place = match found {
         Ok(place) => place,
@@ -126,10 +126,12 @@ fn direct(listener: &Listener, exchange: &Exchange, version: Version) -> Result<
 }
 
 /// Finds out where the request belongs, before any filter looks at what says so.
-fn begin_trace(generation: &Generation, route: Option<usize>, exchange: &mut Exchange) {
+fn begin_trace(generation: &Generation, listener: &Listener, route: Option<usize>, exchange: &mut Exchange) {
     if let Some(tracer) = &generation.tracer {
         let sample = route.and_then(|place| generation.snapshot.routes[place].trace_sample);
-        exchange.trail.belongs(Trace::begin(&mut exchange.headers, tracer.rules(), sample));
+        let peer = exchange.connection.peer;
+        let is_trusted = || identity::is_trusted(listener, peer);
+        exchange.trail.belongs(Trace::begin(&mut exchange.headers, tracer.rules(), sample, is_trusted));
     }
 }
 

@@ -220,6 +220,7 @@ fn settings(raw: &config::Plugin, uses: &[Use], resources: &Resources, runtime: 
             outbound_calls: limits.outbound_calls,
             handles: limits.handles as usize,
             metrics: limits.metrics,
+            span_attributes: limits.span_attributes,
             table_elements: limits.tables as usize,
             attributes: limits.attributes,
         },

@@ -27,8 +27,8 @@ pub use metrics::{
 };
 pub use requests::{Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, Table, method_of};
 pub use traces::{
-    CallSpan, RequestSpans, SpanBatch, SpanDesk, SpanOutcome, SpanQueue, Spans, TRACEPARENT, TRACESTATE, Trace, Tracer,
-    TracingRules, TrySpan, TrySpanId,
+    AttributeValue, CallSpan, OpenSpan, ParentTrust, RequestSpans, SpanBatch, SpanDesk, SpanOutcome, SpanQueue, Spans,
+    TRACEPARENT, TRACESTATE, Trace, Tracer, TracingRules, TrySpan, TrySpanId,
 };
 
 use std::sync::Arc;

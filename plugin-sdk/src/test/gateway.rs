@@ -1,11 +1,12 @@
 //! The gateway's side of a test: records what a plugin asks for and logs, and shows it exactly that much of a message.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use super::grants::Grants;
 use super::message::{TestRequest, TestResponse, raw_values};
 use crate::Origin;
-use crate::host::{Capabilities, Host, Want, log::Level};
+use crate::host::{Capabilities, Host, Want, log::Level, trace};
 use crate::wire::{self, Value};
 
 /// What a plugin asked for through [`Setup`](crate::Setup). Names are in the order of asking, those of headers in lower case.
@@ -78,6 +79,8 @@ pub(super) struct TestGateway {
     may_fail_open: Cell<bool>,
     log: RefCell<Vec<LogLine>>,
     grants: Grants,
+    /// What was said on the span of the running call.
+    span_attributes: RefCell<BTreeMap<String, trace::AttributeValue>>,
     /// The messages of the running exchange, for the calls of `exchange`.
     request: RefCell<TestRequest>,
     response_headers: RefCell<Vec<(String, Vec<u8>)>>,
@@ -120,6 +123,15 @@ impl TestGateway {
 
     pub(super) fn log(&self) -> Vec<LogLine> {
         self.log.borrow().clone()
+    }
+
+    pub(super) fn span_attribute(&self, name: &str) -> Option<trace::AttributeValue> {
+        self.span_attributes.borrow().get(name).cloned()
+    }
+
+    /// What the hooks over one message say stands on one span.
+    pub(super) fn begin_span(&self) {
+        self.span_attributes.take();
     }
 
     /// Strip what clients may not send, as every listener does, and hold the rest for `exchange`.
@@ -224,6 +236,17 @@ impl Host for TestGateway {
         self.log.borrow_mut().push(LogLine { level, message: message.to_owned() });
     }
 
+    fn span_context(&self) -> Option<trace::SpanContext> {
+        let sampled = self.request.borrow().is_sampled?;
+        Some(trace::SpanContext { trace_id: TRACE_ID.to_owned(), span_id: SPAN_ID.to_owned(), sampled })
+    }
+
+    fn set_span_attribute(&self, name: &str, value: &trace::AttributeValue) {
+        if self.request.borrow().is_sampled == Some(true) && is_attribute_name(name) {
+            self.span_attributes.borrow_mut().insert(name.to_owned(), value.clone());
+        }
+    }
+
     fn capabilities(&self) -> &dyn Capabilities {
         &self.grants
     }
@@ -240,3 +263,28 @@ fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
 fn attribute(request: &TestRequest, name: &str) -> Vec<Vec<u8>> {
     request.attributes.get(name).map(|value| value.clone().into_bytes()).into_iter().collect()
 }
+
+/// As the gateway has it: plain, and none of the names that it writes itself.
+fn is_attribute_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte))
+        && !RESERVED.iter().any(|prefix| name.starts_with(prefix))
+}
+
+const RESERVED: [&str; 12] = [
+    "witgate.",
+    "http.",
+    "url.",
+    "server.",
+    "client.",
+    "network.",
+    "user_agent.",
+    "error.",
+    "otel.",
+    "service.",
+    "telemetry.",
+    "exception.",
+];
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN_ID: &str = "b7ad6b7169203331";

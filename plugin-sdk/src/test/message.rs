@@ -37,6 +37,8 @@ pub struct TestRequest {
     pub request_id: String,
     /// The name of the listener.
     pub listener: String,
+    /// Whether the trace that it belongs to is sampled; none where the gateway traces nothing.
+    pub is_sampled: Option<bool>,
     /// What the route's path captured.
     pub params: Vec<(String, String)>,
     /// What filters have set.
@@ -62,6 +64,7 @@ impl Default for TestRequest {
             route: "test".to_owned(),
             request_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
             listener: "http".to_owned(),
+            is_sampled: None,
             params: Vec::new(),
             attributes: BTreeMap::new(),
             headers: Vec::new(),
@@ -117,6 +120,13 @@ impl TestRequest {
     #[must_use]
     pub fn param(mut self, name: &str, value: &str) -> Self {
         self.params.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Have it belong to a trace, that of the standard's own example (W3C Trace Context §3.2.2.3), which is sampled or not.
+    #[must_use]
+    pub fn traced(mut self, is_sampled: bool) -> Self {
+        self.is_sampled = Some(is_sampled);
         self
     }
 

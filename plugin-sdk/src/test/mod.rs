@@ -59,6 +59,8 @@ pub use self::message::{TestRequest, TestResponse};
 pub use crate::host::log::Level;
 
 use self::gateway::TestGateway;
+use crate::host::trace::AttributeValue;
+use crate::trace::Value;
 use crate::wire::{
     RequestEdit, RequestVerdict, ResponseEdit, ResponseHead, ResponseVerdict, WholeRequestVerdict, WholeResponseVerdict,
 };
@@ -185,6 +187,7 @@ impl<P: Exported> Harness<P> {
     #[track_caller]
     pub fn request(&mut self, mut request: TestRequest) -> Outcome<TestRequest> {
         assert!(P::HOOKS.any_request(), "the component has no request hook: name it in `export_plugin!(…: request)`");
+        self.gateway.begin_span();
         self.gateway.begin_request(&mut request);
         let mut kept = None;
         let reply = self.run_request(&mut request, &mut kept);
@@ -206,6 +209,7 @@ impl<P: Exported> Harness<P> {
             P::HOOKS.any_response(),
             "the component has no response hook: name it in `export_plugin!(…: response)`"
         );
+        self.gateway.begin_span();
         match self.run_response(&mut response) {
             Some(reply) => Outcome::Respond(edit::check_reply(reply)),
             None => Outcome::Next(response),
@@ -310,6 +314,16 @@ impl<P: Exported> Harness<P> {
     /// The lines it has logged so far, in order, those of `configure` included.
     pub fn log(&self) -> Vec<LogLine> {
         self.gateway.log()
+    }
+
+    /// What the hooks of the last message said on the span of their call, with [`trace::set_attribute`](crate::trace::set_attribute).
+    pub fn span_attribute(&self, name: &str) -> Option<Value> {
+        self.gateway.span_attribute(name).map(|value| match value {
+            AttributeValue::Text(text) => Value::Text(text),
+            AttributeValue::Whole(number) => Value::Whole(number),
+            AttributeValue::Fraction(number) => Value::Fraction(number),
+            AttributeValue::Truth(truth) => Value::Truth(truth),
+        })
     }
 
     /// What the last request handed over with [`Request::keep`](crate::Request::keep) or [`End::keep`](crate::End::keep).

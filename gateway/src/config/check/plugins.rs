@@ -194,6 +194,12 @@ impl Check<'_> {
             body: self.size(&at.key("body"), raw.body, default.body, 1),
             attributes: self.whole(&at.key("attributes"), raw.attributes, default.attributes, 1..=u32_max),
             metrics: self.whole(&at.key("metrics"), raw.metrics, default.metrics, 1..=u32_max),
+            span_attributes: self.whole(
+                &at.key("span_attributes"),
+                raw.span_attributes,
+                default.span_attributes,
+                0..=u32_max,
+            ),
             handles: self.whole(&at.key("handles"), raw.handles, default.handles, 1..=u32_max),
             restarts: self.whole(&at.key("restarts"), raw.restarts, default.restarts, 1..=u32_max),
         }

@@ -14,7 +14,8 @@ use super::super::suggest::{did_you_mean, nearest};
 use super::urls::Url;
 use super::{Check, entries, items};
 use crate::telemetry::{
-    AccessLog, Bounds, Flag, FormatError, MetricRules, Only, Output, Redact, Statuses, TelemetryRules, TracingRules,
+    AccessLog, Bounds, Flag, FormatError, MetricRules, Only, Output, ParentTrust, Redact, Statuses, TelemetryRules,
+    TracingRules,
 };
 
 impl Check<'_> {
@@ -41,9 +42,18 @@ impl Check<'_> {
                 headers.insert(name.to_ascii_lowercase(), value.clone());
             }
         }
+        let trust = raw.trust.as_deref().and_then(|word| {
+            let known = [
+                ("trusted_proxies", ParentTrust::TrustedProxies),
+                ("all", ParentTrust::All),
+                ("none", ParentTrust::None),
+            ];
+            self.word(&at.key("trust"), word, &known)
+        });
         TracingRules {
             endpoint: raw.otlp.as_ref().and_then(|url| self.otlp(&at.key("otlp"), url)).unwrap_or(default.endpoint),
             sample: self.sample(&at.key("sample"), raw.sample),
+            trust: trust.unwrap_or(default.trust),
             errors: raw.errors.unwrap_or(default.errors),
             name: raw.name.clone().unwrap_or(default.name),
             headers,

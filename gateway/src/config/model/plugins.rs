@@ -116,6 +116,8 @@ pub struct PluginLimits {
     pub attributes: usize,
     /// Distinct names of its own metrics; 64.
     pub metrics: usize,
+    /// Attributes that the plugin sets on the span of one call; 32.
+    pub span_attributes: usize,
     /// Open resource handles of one instance; 1,024.
     pub handles: u32,
     /// Instances per worker that are replaced after failures in one second; 1,000.
@@ -139,6 +141,7 @@ impl Default for PluginLimits {
             body: ByteSize::mib(1),
             attributes: 64,
             metrics: 64,
+            span_attributes: 32,
             handles: 1024,
             restarts: 1000,
         }

@@ -65,6 +65,8 @@ pub(in crate::config) struct RawPluginLimits {
     pub(in crate::config) attributes: Option<Whole>,
     /// Distinct names of the plugin's own metrics. Default: 64.
     pub(in crate::config) metrics: Option<Whole>,
+    /// Attributes that the plugin sets on the span of one call. Default: 32.
+    pub(in crate::config) span_attributes: Option<Whole>,
     /// Open resource handles of one instance. Default: 1024.
     pub(in crate::config) handles: Option<Whole>,
     /// Instances per worker that are replaced after failures in one second. Default: 1000.

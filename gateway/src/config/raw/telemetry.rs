@@ -98,6 +98,10 @@ pub(in crate::config) struct RawTracing {
     pub(in crate::config) otlp: Option<String>,
     /// Share of the traces begun here that is sampled. Default: 100%.
     pub(in crate::config) sample: Option<Share>,
+    /// Whose `traceparent` decides what is sampled: that of peers in `trusted_proxies` (the traces of others are continued, and `sample` decides),
+    /// of all, or of none (each request begins a trace, with a link). Default: trusted_proxies.
+    #[schemars(extend("enum" = ["trusted_proxies", "all", "none"]))]
+    pub(in crate::config) trust: Option<String>,
     /// Whether requests that failed are told of though they are not sampled. Default: false.
     pub(in crate::config) errors: Option<bool>,
     /// What this gateway is called in traces. Default: witgate.

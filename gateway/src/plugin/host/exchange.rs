@@ -2,27 +2,42 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use super::{Phase, State};
 use crate::plugin::bindings::witgate::plugin::exchange;
+use crate::telemetry::OpenSpan;
 
-/// The exchange as `exchange` shows it, and what `http` says of it: a copy, made for the length of a call, and only for
-/// components that import them.
+/// What imports show of the exchange for the length of a call; empty for components that have no such imports.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// For `exchange`.
+    pub copied: Option<Box<Copied>>,
+    /// For `trace`, and for the requests that `http` sends; none where requests are not traced.
+    pub span: Option<OpenSpan>,
+    pub trace_state: Option<HeaderValue>,
+}
+
+/// The exchange as `exchange` shows it: a copy.
+#[derive(Debug, Clone)]
+pub struct Copied {
     pub request: HeaderMap,
     /// Empty in a request hook.
     pub response: HeaderMap,
-    /// What the guest's own requests say of the trace; empty where requests are not traced.
-    pub trace: Vec<(HeaderName, HeaderValue)>,
     pub listener: Arc<str>,
 }
 
+impl View {
+    /// For a call of whose words nobody is to hear.
+    pub fn muted(self) -> Self {
+        Self { span: self.span.map(OpenSpan::muted), ..self }
+    }
+}
+
 impl State {
-    fn view(&self) -> wasmtime::Result<&View> {
+    fn copied(&self) -> wasmtime::Result<&Copied> {
         match &self.phase {
-            Phase::Hook(view) => Ok(view),
+            Phase::Hook(copied) => Ok(copied),
             Phase::Idle | Phase::Configure(_) => Err(wasmtime::Error::msg("`exchange` may be called in a hook only")),
         }
     }
@@ -31,17 +46,17 @@ impl State {
 impl exchange::Host for State {
     fn request_header(&mut self, name: String) -> wasmtime::Result<Vec<Vec<u8>>> {
         self.host_call()?;
-        Ok(values(&self.view()?.request, &name))
+        Ok(values(&self.copied()?.request, &name))
     }
 
     fn response_header(&mut self, name: String) -> wasmtime::Result<Vec<Vec<u8>>> {
         self.host_call()?;
-        Ok(values(&self.view()?.response, &name))
+        Ok(values(&self.copied()?.response, &name))
     }
 
     fn listener(&mut self) -> wasmtime::Result<String> {
         self.host_call()?;
-        Ok(self.view()?.listener.as_ref().to_owned())
+        Ok(self.copied()?.listener.as_ref().to_owned())
     }
 }
 

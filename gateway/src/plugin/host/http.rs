@@ -12,6 +12,7 @@ use crate::outbound::{Client, SendError, Terms};
 use crate::plugin::bindings::witgate::plugin::http::{Host, HttpError, OutboundRequest, OutboundResponse};
 use crate::plugin::declaration::Limits;
 use crate::plugin::failure::LimitHit;
+use crate::telemetry::TRACEPARENT;
 
 /// An instance's way out, and what its running call has used of it.
 pub(super) struct HttpPort {
@@ -55,10 +56,8 @@ impl Host for State {
         let left = port.ends.saturating_duration_since(Instant::now());
         let asked = request.timeout_ms.map(|timeout| Duration::from_millis(timeout.into()));
         let Some(mut request) = read(request) else { return Ok(Err(HttpError::Invalid)) };
-        if let Phase::Hook(view) = &self.phase
-            && !request.headers().contains_key("traceparent")
-        {
-            request.headers_mut().extend(view.trace.iter().cloned());
+        if !request.headers().contains_key(TRACEPARENT) {
+            request.headers_mut().extend(self.trace.fields());
         }
         if !grant.admits(request.uri()) {
             return Ok(Err(HttpError::Denied));

@@ -7,6 +7,7 @@ mod setup;
 mod exchange;
 mod log;
 mod metrics;
+mod trace;
 mod clock;
 mod crypto;
 mod kv;
@@ -17,7 +18,7 @@ mod http;
 mod jwt;
 mod memory;
 
-pub use exchange::View;
+pub use exchange::{Copied, View};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use super::setup::Setup;
 use log::LogPort;
 use memory::MemoryCap;
 use metrics::MetricsPort;
+use trace::TracePort;
 
 /// The data of one store.
 pub(in crate::plugin) struct State {
@@ -44,6 +46,7 @@ pub(in crate::plugin) struct State {
     pub(in crate::plugin) budget: Budget,
     pub(in crate::plugin) memory: MemoryCap,
     pub(in crate::plugin) phase: Phase,
+    trace: TracePort,
     plugin: Arc<str>,
     log: LogPort,
     metrics: MetricsPort,
@@ -65,6 +68,7 @@ impl State {
             budget,
             memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
+            trace: TracePort::new(limits),
             log: LogPort::new(declaration),
             metrics: MetricsPort::new(declaration, gate.metrics.clone()),
             http: grants.http.is_some().then(|| HttpPort::new(gate.outbound.clone(), limits)),
@@ -81,6 +85,23 @@ impl State {
         if let Some(http) = &mut self.http {
             http.begin(timeout);
         }
+    }
+
+    /// A hook's call begins: this is what its imports show meanwhile.
+    pub(in crate::plugin) fn lend(&mut self, view: View) {
+        if let Some(copied) = view.copied {
+            self.phase = Phase::Hook(copied);
+        }
+        if view.span.is_some() {
+            self.trace.lend(view.span, view.trace_state);
+        }
+    }
+
+    /// The call is over; what it was lent goes.
+    pub(in crate::plugin) fn end(&mut self) -> Phase {
+        self.budget.stop();
+        self.trace.take_back();
+        std::mem::replace(&mut self.phase, Phase::Idle)
     }
 
     /// Counts a call of the guest to the host. Those of `setup` have a bound of their own.
@@ -103,7 +124,7 @@ pub(in crate::plugin) enum Phase {
     Idle,
     // Boxed, so that entering and leaving the common phase moves a word, not a whole exchange.
     Configure(Box<Setup>),
-    Hook(Box<View>),
+    Hook(Box<Copied>),
 }
 
 impl types::Host for State {}

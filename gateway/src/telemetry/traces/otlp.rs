@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{SpanId, TraceId};
 
+use super::context::TraceParent;
+
 /// Encoded spans, one behind the other, as they stand in a message of `ScopeSpans`.
 #[derive(Debug, Default)]
 pub struct Spans {
@@ -30,6 +32,10 @@ pub(super) struct Head<'s> {
     pub(super) began: SystemTime,
     pub(super) took: Duration,
     pub(super) has_failed: bool,
+    /// Where else it belongs.
+    pub(super) link: Option<TraceParent>,
+    /// How many there would have been beside those that it has.
+    pub(super) dropped_attributes: u32,
 }
 
 /// Attributes of what is being written.
@@ -77,6 +83,17 @@ impl Spans {
             fixed64(to, SPAN_START_TIME, nanoseconds(began));
             fixed64(to, SPAN_END_TIME, nanoseconds(began + head.took));
             attributes(&mut Attributes { to, field: SPAN_ATTRIBUTES });
+            if head.dropped_attributes > 0 {
+                number(to, SPAN_DROPPED_ATTRIBUTES, head.dropped_attributes.into());
+            }
+            if let Some(link) = &head.link {
+                message(to, SPAN_LINKS, |to| {
+                    bytes(to, LINK_TRACE_ID, &link.trace.to_bytes());
+                    bytes(to, LINK_SPAN_ID, &link.span.to_bytes());
+                    let sampled = if link.is_sampled { FLAG_SAMPLED } else { 0 };
+                    fixed32(to, LINK_FLAGS, sampled | FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE);
+                });
+            }
             if head.has_failed {
                 message(to, SPAN_STATUS, |to| number(to, STATUS_CODE, STATUS_CODE_ERROR));
             }
@@ -126,6 +143,20 @@ impl Attributes<'_> {
         // The protocol knows signed ones alone.
         let value = value.min(i64::MAX.unsigned_abs());
         self.value(key, 1 + varint_bytes(value), |to| number(to, ANY_INT, value));
+    }
+
+    pub(super) fn signed(&mut self, key: &str, value: i64) {
+        // As the protocol has it: negative ones take ten bytes.
+        let value = value.cast_unsigned();
+        self.value(key, 1 + varint_bytes(value), |to| number(to, ANY_INT, value));
+    }
+
+    pub(super) fn fraction(&mut self, key: &str, value: f64) {
+        self.value(key, 1 + size_of::<f64>(), |to| fixed64(to, ANY_DOUBLE, value.to_bits()));
+    }
+
+    pub(super) fn truth(&mut self, key: &str, value: bool) {
+        self.value(key, 2, |to| number(to, ANY_BOOL, value.into()));
     }
 
     /// A key with a value of so many bytes.
@@ -243,14 +274,21 @@ const SPAN_KIND: u32 = 6;
 const SPAN_START_TIME: u32 = 7;
 const SPAN_END_TIME: u32 = 8;
 const SPAN_ATTRIBUTES: u32 = 9;
+const SPAN_DROPPED_ATTRIBUTES: u32 = 10;
+const SPAN_LINKS: u32 = 13;
 const SPAN_STATUS: u32 = 15;
 const SPAN_FLAGS: u32 = 16;
+const LINK_TRACE_ID: u32 = 1;
+const LINK_SPAN_ID: u32 = 2;
+const LINK_FLAGS: u32 = 6;
 const STATUS_CODE: u32 = 3;
 const STATUS_CODE_ERROR: u64 = 2;
 const KEY_VALUE_KEY: u32 = 1;
 const KEY_VALUE_VALUE: u32 = 2;
 const ANY_STRING: u32 = 1;
+const ANY_BOOL: u32 = 2;
 const ANY_INT: u32 = 3;
+const ANY_DOUBLE: u32 = 4;
 const FLAG_SAMPLED: u32 = 1;
 /// Whether the parent is of another process is known, and what is known.
 const FLAG_HAS_IS_REMOTE: u32 = 0x100;
@@ -264,7 +302,7 @@ mod tests {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
     use opentelemetry_proto::tonic::resource::v1::Resource;
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+    use opentelemetry_proto::tonic::trace::v1::{Link, ResourceSpans, ScopeSpans, Span, Status};
     use prost::Message as _;
 
     use super::*;
@@ -290,6 +328,12 @@ mod tests {
                 began: UNIX_EPOCH + Duration::from_nanos(1_796_020_081_042_000_007),
                 took: Duration::from_micros(1500),
                 has_failed: length % 2 == 1,
+                link: (length % 2 == 0).then(|| TraceParent {
+                    trace: TraceId::from_bytes([5; 16]),
+                    span: SpanId::from_bytes([6; 8]),
+                    is_sampled: true,
+                }),
+                dropped_attributes: length as u32,
             };
             let mut spans = Spans::default();
             spans.push(&head, |attributes| {
@@ -297,6 +341,10 @@ mod tests {
                 attributes.whole("number", length as u64);
                 attributes.whole("largest", u64::MAX);
                 attributes.lossy("bytes", b"a\xffb");
+                attributes.signed("signed", -7);
+                attributes.fraction("fraction", 0.25);
+                attributes.truth("truth", true);
+                attributes.truth("untruth", false);
             });
             let mut both = Spans::default();
             both.append(&spans);
@@ -316,7 +364,16 @@ mod tests {
                     attribute("number", Value::IntValue(length.try_into().expect("it is small"))),
                     attribute("largest", Value::IntValue(i64::MAX)),
                     attribute("bytes", Value::StringValue("a\u{fffd}b".to_owned())),
+                    attribute("signed", Value::IntValue(-7)),
+                    attribute("fraction", Value::DoubleValue(0.25)),
+                    attribute("truth", Value::BoolValue(true)),
+                    attribute("untruth", Value::BoolValue(false)),
                 ],
+                dropped_attributes_count: length as u32,
+                links: (length % 2 == 0)
+                    .then(|| Link { trace_id: vec![5; 16], span_id: vec![6; 8], flags: 0x301, ..Link::default() })
+                    .into_iter()
+                    .collect(),
                 status: (length % 2 == 1).then(|| Status { code: 2, ..Status::default() }),
                 ..Span::default()
             };

@@ -10,6 +10,8 @@ pub struct TracingRules {
     pub endpoint: String,
     /// The share of the traces begun here that is sampled, from 0 to 1, where a route does not say otherwise.
     pub sample: f64,
+    /// Whose word on a trace counts.
+    pub trust: ParentTrust,
     /// Whether a failed request is told of though its trace is not sampled.
     pub errors: bool,
     /// The name that this gateway has in traces.
@@ -22,11 +24,25 @@ pub struct TracingRules {
     pub queue_spans_max: usize,
 }
 
+/// Whose `traceparent` is believed. Anybody can write one; who may decide with it what is sampled can flood the collector, and who may choose
+/// the trace can write into those of others (W3C Trace Context §7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ParentTrust {
+    /// Peers among the listener's trusted proxies decide; the traces of others are continued, and sampled as those that begin here.
+    #[default]
+    TrustedProxies,
+    /// Everybody decides.
+    All,
+    /// Nobody does: each request begins a trace, with a link to where its client says it belongs.
+    None,
+}
+
 impl Default for TracingRules {
     fn default() -> Self {
         Self {
             endpoint: "http://127.0.0.1:4318/v1/traces".to_owned(),
             sample: 1.0,
+            trust: ParentTrust::default(),
             errors: false,
             name: "witgate".to_owned(),
             headers: BTreeMap::new(),

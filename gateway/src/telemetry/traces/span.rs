@@ -7,6 +7,7 @@ use opentelemetry::SpanId;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
+use super::call::{AttributeValue, OpenSpan};
 use super::context::new_span;
 use super::otlp::{Attributes, Head, Spans};
 use super::trace::{Trace, TrySpanId};
@@ -49,6 +50,8 @@ pub struct CallSpan<'e> {
     pub began: Instant,
     pub took: Duration,
     pub outcome: &'static str,
+    /// The span that it ran under, where the plugin could know.
+    pub span: Option<&'e OpenSpan>,
 }
 
 impl RequestSpans<'_> {
@@ -69,6 +72,7 @@ impl RequestSpans<'_> {
         let head = Head {
             parent: self.trace.parent,
             parent_is_remote: self.trace.parent.is_some(),
+            link: self.trace.link,
             has_failed,
             ..self.child(self.trace.span, SpanKind::Server, &name, entry.began, entry.duration)
         };
@@ -150,8 +154,13 @@ impl RequestSpans<'_> {
     fn internal(&self, call: &CallSpan<'_>, spans: &mut Spans) {
         let has_failed = !matches!(call.outcome, "ok" | "respond");
         let name = ["plugin ", call.plugin];
-        let head =
-            Head { has_failed, ..self.child(new_span(), SpanKind::Internal, &name, self.time(call.began), call.took) };
+        let span = call.span.map_or_else(new_span, |open| open.span);
+        let notes = call.span.map(OpenSpan::take_notes).unwrap_or_default();
+        let head = Head {
+            has_failed,
+            dropped_attributes: notes.dropped,
+            ..self.child(span, SpanKind::Internal, &name, self.time(call.began), call.took)
+        };
         spans.push(&head, |attributes| {
             attributes.text("witgate.plugin", call.plugin);
             attributes.lossy("witgate.plugin.version", &call.version);
@@ -159,6 +168,14 @@ impl RequestSpans<'_> {
             attributes.text("witgate.outcome", call.outcome);
             if has_failed {
                 attributes.text("error.type", call.outcome);
+            }
+            for (name, value) in &notes.attributes {
+                match value {
+                    AttributeValue::Text(text) => attributes.text(name, text),
+                    AttributeValue::Whole(number) => attributes.signed(name, *number),
+                    AttributeValue::Fraction(number) => attributes.fraction(name, *number),
+                    AttributeValue::Truth(truth) => attributes.truth(name, *truth),
+                }
             }
         });
     }
@@ -183,6 +200,8 @@ impl RequestSpans<'_> {
             began,
             took,
             has_failed: false,
+            link: None,
+            dropped_attributes: 0,
         }
     }
 
