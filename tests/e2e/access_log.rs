@@ -24,27 +24,27 @@ async fn lines(file: &Path, count: usize) -> Vec<String> {
     .await
 }
 
-async fn json(file: &Path, count: usize) -> Vec<Value> {
+pub(crate) async fn json(file: &Path, count: usize) -> Vec<Value> {
     let lines = lines(file, count).await;
     lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 /// A file of the test's own: the gateway's folder is not known before it is started.
-struct File {
+pub(crate) struct File {
     folder: tempfile::TempDir,
 }
 
 impl File {
-    fn new() -> File {
+    pub(crate) fn new() -> File {
         File { folder: tempfile::tempdir().expect("the system gives a temporary folder") }
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("access.log")
     }
 
     /// As keys of the configuration, with more of the access log's.
-    fn keys(&self, more: &str) -> String {
+    pub(crate) fn keys(&self, more: &str) -> String {
         format!("telemetry: {{ access_log: {{ output: 'file:{}'{more} }} }}", self.path().display())
     }
 }

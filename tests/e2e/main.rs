@@ -55,6 +55,7 @@ mod proxy_protocol;
 mod proxying;
 mod rate_limits;
 mod refused;
+mod refused_heads;
 mod rehearsals;
 mod releases;
 mod reload;

@@ -1,11 +1,14 @@
 //! WebSockets (RFC 6455) through the gateway, over HTTP/1.1 and HTTP/2 (RFC 8441): messages, filters on the handshake, ends.
 
+use std::time::Duration;
+
 use harness::{Config, Gateway, Http2, Message, Refusal, WebSocket, WebSocketUpstream, within};
 use http::HeaderMap;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::GATEWAY;
+use crate::access_log::{File, json};
 
 /// Everything is a WebSocket but `/hello`.
 fn config(origin: &WebSocketUpstream) -> Config {
@@ -198,3 +201,29 @@ async fn who_reads_slowly_is_not_read_ahead_of() {
     let mut read = vec![0; sent];
     within("what was sent", socket.raw().read_exact(&mut read)).await.expect("it comes");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_line_is_written_at_its_end_with_what_went_through() {
+    let (origin, file) = (WebSocketUpstream::echo().await, File::new());
+    let gateway = GATEWAY.start(config(&origin).top(&file.keys(", only: { status: [101] }"))).await;
+    let mut client = http2(&gateway).await;
+    let over_http1 = connect(&gateway, &[]).await.expect("a WebSocket").0;
+    let over_http2 = WebSocket::over_http2(&mut client, "/chat").await.expect("a WebSocket").0;
+    for (count, mut socket) in [(1, over_http1), (2, over_http2)] {
+        socket.echoes("hello").await;
+        let written = std::fs::read_to_string(file.path()).unwrap_or_default();
+        assert_eq!(written.lines().count(), count - 1, "not before its end: {written}");
+        tokio::time::sleep(LIFE).await;
+        socket.send(Message::Close(None)).await;
+        assert!(matches!(socket.next().await, Message::Close(_)));
+        let line = &json(&file.path(), count).await[count - 1];
+        // A client's frames have a mask of four bytes; each frame has a head of two.
+        assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&(11 + 6).into(), &(7 + 2).into()), "{line}");
+        let duration = line["duration_ms"].as_f64().expect("a number");
+        assert!(duration >= LIFE.as_secs_f64() * 1000.0, "its whole life: {line}");
+        assert_eq!((&line["status"], &line["flags"]), (&101.into(), &"".into()), "{line}");
+    }
+}
+
+/// A moment in which a WebSocket stands open.
+const LIFE: Duration = Duration::from_millis(50);

@@ -126,6 +126,11 @@ impl Account {
         self.pattern = self.tracer.as_ref().map(|_| route.pattern.clone());
     }
 
+    /// Its connection became a tunnel, through which so many bytes came from the client so far.
+    pub(super) fn tunnelled(&mut self, up: u64) {
+        self.bytes_in.get_or_insert_default().set(up);
+    }
+
     /// The answer is there, and nobody needs the exchange any more.
     pub(super) fn answered(&mut self, generation: &Generation, exchange: &mut Exchange, now: Instant) {
         let trail = std::mem::take(&mut exchange.trail);

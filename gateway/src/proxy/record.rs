@@ -169,6 +169,17 @@ impl Drop for Served {
     }
 }
 
+impl Closing {
+    /// What the connection became has passed so many bytes to the upstream and to the client.
+    pub(super) fn tunnelled(&mut self, up: u64, down: u64) {
+        let record = &mut *self.0;
+        record.bytes_out = down;
+        if let Some(account) = &mut record.account {
+            account.tunnelled(up);
+        }
+    }
+}
+
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();

@@ -94,6 +94,7 @@ impl ProxyError {
             },
             Self::TryTimeout { .. } | Self::RouteTimeout { .. } => Some(Flag::UpstreamTimeout),
             Self::BadSwitch { .. } | Self::NotSwitched => Some(Flag::UpstreamReset),
+            error if error.is_of_head() => Some(Flag::BadRequest),
             _ => None,
         }
     }

@@ -37,6 +37,15 @@ pub struct Tunnel {
     pub(super) record: Option<Closing>,
 }
 
+impl Tunnel {
+    /// So many bytes have passed to the upstream and to the client so far.
+    pub fn passed(&mut self, up: u64, down: u64) {
+        if let Some(record) = &mut self.record {
+            record.tunnelled(up, down);
+        }
+    }
+}
+
 /// Whether and how a head asks for an upgrade. An extended CONNECT is told as the GET that asks for the same over HTTP/1.1, as RFC 8441 §5
 /// has it the other way round.
 pub(super) fn asked(head: &mut Parts) -> Result<Option<Via>, ProxyError> {

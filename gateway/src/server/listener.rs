@@ -21,7 +21,7 @@ use super::stream::Stream;
 use super::tls::handshake;
 use super::wire::Wire;
 use crate::filter::Connection;
-use crate::proxy::Worker;
+use crate::proxy::{Unread, Worker};
 use crate::snapshot::{Listener, ListenerLimits};
 use crate::sockets::{Acceptor, Socket};
 
@@ -267,7 +267,8 @@ async fn serve(mut socket: Socket, visit: Visit, listener: Arc<Listener>, worker
         },
     };
     let connection = Rc::new(connection);
-    let wire = Wire::new(stream, &listener.limits, pulse.clone());
+    let unread = Unread::new(&worker, &connection, &listener);
+    let wire = Wire::new(stream, &listener.limits, pulse.clone(), unread);
     connection::serve(
         wire,
         Requests { worker, connection, listener, pulse, opened: Cell::default(), may_turn: Cell::default() },

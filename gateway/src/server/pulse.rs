@@ -164,6 +164,15 @@ impl Pulse {
         self.is_late.get()
     }
 
+    /// How long the head that is being read has been waited for, to a quarter of a second.
+    pub(super) fn waited(&self) -> Duration {
+        match self.phase.get() {
+            _ if self.is_late.get() => self.listener.limits.header_timeout,
+            Phase::Head => self.clock.get().saturating_duration_since(self.since.get()),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The request under way is the last that can be read.
     pub(super) fn loses_track(&self) {
         self.is_lost.set(true);

@@ -27,6 +27,8 @@ pub enum Flag {
     UpstreamReset,
     /// The client went away.
     ClientGone,
+    /// The request is malformed, too large for this listener, or took too long to arrive.
+    BadRequest,
 }
 
 /// The reasons of one request; most have none. Displayed as `UF,UT`, in the order of [`Flag`].
@@ -34,7 +36,7 @@ pub enum Flag {
 pub struct Flags(u16);
 
 impl Flag {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::BreakerOpen,
@@ -46,6 +48,7 @@ impl Flag {
         Self::Overload,
         Self::UpstreamReset,
         Self::ClientGone,
+        Self::BadRequest,
     ];
 
     /// Two letters.
@@ -62,6 +65,7 @@ impl Flag {
             Self::Overload => "OV",
             Self::UpstreamReset => "UR",
             Self::ClientGone => "DC",
+            Self::BadRequest => "BR",
         }
     }
 }

@@ -25,7 +25,9 @@ pub use metrics::{
     CertificateSample, CircuitSample, EndpointSample, GuestSample, HandshakeSample, HookSample, KeySetSample,
     LimitSample, METRICS_TYPE, Metrics, Samples, UpstreamSample, VersionSample,
 };
-pub use requests::{Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, Table, method_of};
+pub use requests::{
+    Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, Table, UNKNOWN_METHOD, method_of,
+};
 pub use traces::{
     AttributeValue, CallSpan, OpenSpan, ParentTrust, RequestSpans, SpanBatch, SpanDesk, SpanOutcome, SpanQueue, Spans,
     TRACEPARENT, TRACESTATE, Trace, Tracer, TracingRules, TrySpan, TrySpanId,

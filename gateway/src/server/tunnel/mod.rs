@@ -58,7 +58,10 @@ pub(super) async fn relay<C: AsyncRead + AsyncWrite + Unpin>(client: C, first: V
             is_leaving = true;
             relay.down.close();
         }
-        relay.poll(context, pulse.now())
+        let polled = relay.poll(context, pulse.now());
+        // Each time: nobody knows when a connection is given up.
+        tunnel.passed(relay.up.passed(), relay.down.passed());
+        polled
     })
     .await;
 }

@@ -22,6 +22,8 @@ pub(super) struct Pump {
     needs_flush: bool,
     /// Whether anything passed since that was asked last.
     has_moved: bool,
+    /// What the other side has taken so far.
+    passed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Pump {
         if let Some(frames) = &mut frames {
             frames.pass(&first);
         }
-        Self { held: first, held_start: 0, frames, state: State::Open, needs_flush: false, has_moved: true }
+        Self { held: first, held_start: 0, frames, state: State::Open, needs_flush: false, has_moved: true, passed: 0 }
     }
 
     /// Says goodbye in the next place where that can be understood: between two frames.
@@ -62,6 +64,11 @@ impl Pump {
 
     pub(super) fn is_over(&self) -> bool {
         self.state == State::Over
+    }
+
+    /// Bytes that the other side has taken.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
     }
 
     pub(super) fn take_moved(&mut self) -> bool {
@@ -107,6 +114,7 @@ impl Pump {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.held_start += written;
+            self.passed += written as u64;
             self.needs_flush = true;
             self.has_moved = true;
         }
@@ -139,6 +147,7 @@ impl Pump {
                 Poll::Pending => break,
             }
         }
+        self.passed += written as u64;
         self.needs_flush |= written > 0;
         self.has_moved |= !passed.is_empty();
         self.held.extend_from_slice(&passed[written..]);

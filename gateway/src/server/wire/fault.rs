@@ -1,6 +1,7 @@
 //! What is wrong with the bytes of a client, and the answer that it gets before the connection is closed.
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
 use uuid::Uuid;
 
 use crate::proxy::ProxyError;
@@ -32,8 +33,14 @@ impl From<Fault> for ProxyError {
     }
 }
 
-/// The answer as bytes, for a message that hyper must not see: it would answer in its own way, or not at all.
-pub(super) fn refusal(fault: Fault) -> Vec<u8> {
+/// The answer to a message that hyper must not see: it would answer in its own way, or not at all.
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) request_id: HeaderValue,
+    pub(super) bytes: Bytes,
+}
+
+pub(super) fn refusal(fault: Fault) -> Refusal {
     let mut text = Uuid::encode_buffer();
     let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
     let id = HeaderValue::from_str(id).expect("a UUID is ASCII");
@@ -46,5 +53,5 @@ pub(super) fn refusal(fault: Fault) -> Vec<u8> {
     }
     bytes.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", reply.body.len()).as_bytes());
     bytes.extend_from_slice(&reply.body);
-    bytes
+    Refusal { status: reply.status, request_id: id, bytes: bytes.into() }
 }

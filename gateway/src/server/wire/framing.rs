@@ -92,6 +92,10 @@ impl Framing {
         }
     }
 
+    pub(super) fn limits(&self) -> &HeadLimits {
+        &self.limits
+    }
+
     /// Whether what comes next is HTTP only if the request under way is answered without a switch of protocols.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self.place, Place::Undecided)

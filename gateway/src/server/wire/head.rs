@@ -5,6 +5,7 @@
 
 use super::bytes::{CR, LF, first_control, target_end, token_end, trim};
 use super::fault::Fault;
+use crate::proxy::RequestLine;
 
 /// What a listener allows of a head.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +178,21 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// The request line of a head that is refused, unless that is what is wrong with it.
+pub(super) fn line_of<'b>(head: &'b [u8], limits: &HeadLimits) -> Option<RequestLine<'b>> {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let mut scan = Head::default();
+    scan.request_line(head, limits).ok()??;
+    let method_end = token_end(head, 0);
+    let target = &head[method_end + 1..target_end(head, method_end + 1)];
+    let version = if scan.is_http_10 { http::Version::HTTP_10 } else { http::Version::HTTP_11 };
+    Some(RequestLine {
+        method: str::from_utf8(&head[..method_end]).ok()?,
+        target: str::from_utf8(target).ok()?,
+        version,
+    })
 }
 
 /// A whole line, with its end.

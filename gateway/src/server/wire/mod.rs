@@ -26,6 +26,7 @@ use self::head::HeadLimits;
 use self::tap::Tap;
 use super::pulse::Pulse;
 use super::stream::Stream;
+use crate::proxy::Unread;
 use crate::snapshot::ListenerLimits;
 
 /// What was found in the bytes of a connection.
@@ -80,8 +81,8 @@ pub(super) enum Protocol {
 pub(super) struct Wire(TokioIo<Box<Tap>>);
 
 impl Wire {
-    pub(super) fn new(stream: Stream, limits: &ListenerLimits, pulse: Rc<Pulse>) -> Self {
-        Self(TokioIo::new(Box::new(Tap::new(stream, limits, pulse))))
+    pub(super) fn new(stream: Stream, limits: &ListenerLimits, pulse: Rc<Pulse>, unread: Unread) -> Self {
+        Self(TokioIo::new(Box::new(Tap::new(stream, limits, pulse, unread))))
     }
 
     /// Reads until the bytes are, or cannot become, the preface of HTTP/2 (RFC 9113 §3.4).

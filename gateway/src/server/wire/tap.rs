@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::super::overload::Refusal;
+use super::super::overload::Refusal as Reason;
 use super::super::pulse::Pulse;
 use super::super::stream::Stream;
 use super::Protocol;
@@ -19,7 +19,8 @@ use super::bytes::LF;
 use super::fault::{Fault, refusal};
 use super::frames::{ENHANCE_YOUR_CALM, Frames};
 use super::framing::{End, Framing};
-use super::head::HeadLimits;
+use super::head::{HeadLimits, line_of};
+use crate::proxy::{self, Unread};
 use crate::snapshot::ListenerLimits;
 
 /// A client's stream, watched.
@@ -38,6 +39,7 @@ pub(super) struct Tap {
     refused: Option<Refused>,
     farewell: Option<Box<Farewell>>,
     pulse: Rc<Pulse>,
+    unread: Unread,
 }
 
 enum Watch {
@@ -46,10 +48,9 @@ enum Watch {
 }
 
 /// What the client did wrong. It ends the connection, and nothing that came behind it is read.
-#[derive(Debug, Clone, Copy)]
 enum Refused {
     /// No part of this request has been passed on; `told` once hyper has seen an end in its place, and asks to close.
-    Head { fault: Fault, told: bool },
+    Head { answer: Bytes, told: bool },
     /// The request is under way, and is told that its body has failed.
     Body(Fault),
 }
@@ -62,7 +63,7 @@ struct Farewell {
 }
 
 impl Tap {
-    pub(super) fn new(stream: Stream, limits: &ListenerLimits, pulse: Rc<Pulse>) -> Self {
+    pub(super) fn new(stream: Stream, limits: &ListenerLimits, pulse: Rc<Pulse>, unread: Unread) -> Self {
         let head =
             HeadLimits { bytes: limits.head_bytes, target_bytes: limits.target_bytes, fields: limits.header_count };
         Self {
@@ -77,6 +78,7 @@ impl Tap {
             refused: None,
             farewell: None,
             pulse,
+            unread,
         }
     }
 
@@ -126,7 +128,8 @@ impl Tap {
                 if self.held.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
-                self.refuse(Refused::Head { fault: Fault::TooSlow, told: false });
+                let held = std::mem::take(&mut self.held);
+                self.refuse_head(Fault::TooSlow, &held);
                 continue;
             }
             if self.is_undecided() {
@@ -167,8 +170,8 @@ impl Tap {
         if scanned.end == End::Held {
             self.held.extend_from_slice(&bytes[scanned.good..]);
         }
+        self.settle(scanned.end, &bytes[scanned.good..]);
         buffer.set_filled(before + scanned.good);
-        self.settle(scanned.end);
         Ok(polled)
     }
 
@@ -188,12 +191,15 @@ impl Tap {
 
     fn scan_held(&mut self) {
         let Watch::Http1(framing) = &mut self.watch else { return };
-        let scanned = framing.scan(&self.held);
+        let mut held = std::mem::take(&mut self.held);
+        let scanned = framing.scan(&held);
         self.cleared = scanned.good;
-        if scanned.end != End::Held {
-            self.held.truncate(scanned.good);
+        let is_held = scanned.end == End::Held;
+        self.settle(scanned.end, &held[scanned.good..]);
+        if !is_held {
+            held.truncate(scanned.good);
         }
-        self.settle(scanned.end);
+        self.held = held;
     }
 
     fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -206,21 +212,34 @@ impl Tap {
         }
     }
 
-    fn settle(&mut self, end: End) {
+    /// `rest` begins where `end` was found.
+    fn settle(&mut self, end: End, rest: &[u8]) {
         match end {
             End::All | End::Held => {}
-            End::BadHead(fault) => self.refuse(Refused::Head { fault, told: false }),
+            End::BadHead(fault) => self.refuse_head(fault, rest),
             End::BadBody(fault) => {
                 self.pulse.loses_track();
-                self.refuse(Refused::Body(fault));
+                self.refuse(fault, Refused::Body(fault));
             }
         }
     }
 
-    fn refuse(&mut self, refused: Refused) {
-        tracing::debug!(listener = self.pulse.listener(), ?refused, "refused");
+    /// There is no request for anybody else to tell of.
+    fn refuse_head(&mut self, fault: Fault, head: &[u8]) {
+        let answer = refusal(fault);
+        let line = match &self.watch {
+            Watch::Http1(framing) => line_of(head, framing.limits()),
+            Watch::Http2(_) => None,
+        };
+        let took = self.pulse.waited();
+        self.unread.tell(&proxy::Refused { status: answer.status, request_id: &answer.request_id, line, took });
+        self.refuse(fault, Refused::Head { answer: answer.bytes, told: false });
+    }
+
+    fn refuse(&mut self, fault: Fault, refused: Refused) {
+        tracing::debug!(listener = self.pulse.listener(), %fault, "refused");
         if !self.pulse.is_late() {
-            self.pulse.refused(Refusal::Malformed);
+            self.pulse.refused(Reason::Malformed);
         }
         self.refused = Some(refused);
     }
@@ -266,7 +285,7 @@ impl Tap {
             let _ = Pin::new(&mut self.stream).poll_write(context, &goaway);
             let _ = Pin::new(&mut self.stream).poll_flush(context);
         }
-        self.pulse.refused(if code == ENHANCE_YOUR_CALM { Refusal::Http2Abuse } else { Refusal::Malformed });
+        self.pulse.refused(if code == ENHANCE_YOUR_CALM { Reason::Http2Abuse } else { Reason::Malformed });
         tracing::debug!(listener = self.pulse.listener(), code, "closed for its HTTP/2 frames");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "frames that are refused")))
     }
@@ -309,8 +328,8 @@ impl AsyncWrite for Tap {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tap = self.get_mut();
         if tap.farewell.is_none() {
-            let answer = match tap.refused {
-                Some(Refused::Head { fault, told: true }) => refusal(fault).into(),
+            let answer = match &mut tap.refused {
+                Some(Refused::Head { answer, told: true }) => std::mem::take(answer),
                 Some(_) => Bytes::new(),
                 None if matches!(&tap.watch, Watch::Http1(framing) if framing.is_in_body()) => Bytes::new(),
                 None => return Pin::new(&mut tap.stream).poll_shutdown(context),

@@ -12,6 +12,9 @@ pub(crate) const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other
 /// Places in the counts by code: the known ones, and each class for those that are not.
 pub(super) const CODES: usize = KNOWN.len() + CLASSES.len();
 
+/// The place of a method that nobody knows.
+pub const UNKNOWN_METHOD: usize = METHODS.len() - 1;
+
 /// A method's place among [`METHODS`].
 pub fn method_of(method: &Method) -> usize {
     match *method {
@@ -24,7 +27,7 @@ pub fn method_of(method: &Method) -> usize {
         Method::OPTIONS => 6,
         Method::TRACE => 7,
         Method::PATCH => 8,
-        _ => METHODS.len() - 1,
+        _ => UNKNOWN_METHOD,
     }
 }
 

@@ -17,7 +17,7 @@ mod shelf;
 mod table;
 
 pub use histogram::Bounds;
-pub use labels::method_of;
+pub use labels::{UNKNOWN_METHOD, method_of};
 pub use rules::MetricRules;
 pub use sheet::Ended;
 pub use table::{Meter, Names, Table};
