@@ -42,7 +42,7 @@ async fn endpoints_are(gateway: &Gateway, expected: &[(&Upstream, u64)]) {
             if told == expected {
                 return;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
         }
     })
     .await;

@@ -146,7 +146,7 @@ async fn a_configuration_that_is_refused_is_told_to_whoever_asked_for_the_upgrad
     let gateway = GATEWAY.start(administered(&origin)).await;
     gateway.write_config(administered(&origin).route("timeout: never"));
     let output = gateway.command(&["upgrade", "--format", "json"]).await;
-    assert_eq!(output.code, 1, "{output:?}");
+    assert_eq!(output.code, 3, "as the new process ended: {output:?}");
     let told: serde_json::Value = serde_json::from_str(&output.stderr).expect("one JSON value");
     let why = told["error"].as_str().expect("it says why");
     assert!(why.contains("ended with exit code 3") && why.contains("never"), "{why}");

@@ -1,6 +1,7 @@
 //! The admin server of a gateway under test, and the commands that ask it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ impl Admin {
                 if wanted(&plugin) {
                     return plugin;
                 }
-                tokio::task::yield_now().await;
+                tokio::time::sleep(LOOK_INTERVAL).await;
             }
         })
         .await
@@ -80,6 +81,9 @@ impl Admin {
         Events { client, text: String::new() }
     }
 }
+
+/// Within the pace that the admin server lets a client have.
+const LOOK_INTERVAL: Duration = Duration::from_millis(15);
 
 /// Events as they come.
 pub struct Events {

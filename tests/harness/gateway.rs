@@ -279,8 +279,12 @@ impl Gateway {
 
     /// Run a command that asks this gateway: `witgate ARGUMENTS --admin ADDRESS`, with the local token.
     pub async fn command(&self, arguments: &[&str]) -> Output {
-        let Admin { address, token } = self.admin();
-        let address = address.to_string();
+        self.command_with(&self.admin().token, arguments).await
+    }
+
+    /// The same with another token.
+    pub async fn command_with(&self, token: &str, arguments: &[&str]) -> Output {
+        let address = self.admin().address.to_string();
         let mut command = self.binary.command();
         command.args(arguments).args(["--admin", &address]).env("WITGATE_ADMIN_TOKEN", token);
         run(&mut command).await

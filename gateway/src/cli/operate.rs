@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::remote::{Reach, Remote, RemoteError};
 use super::report;
-use super::{EXIT_FAILURE, EXIT_PLUGIN, Format, complain, print, refuse};
+use super::{EXIT_CONFIG, EXIT_FAILURE, EXIT_PLUGIN, Format, complain, print, refuse};
 
 /// A new version for a plugin.
 #[derive(Debug, Args)]
@@ -214,18 +214,36 @@ pub(super) fn tell(outcome: Result<Outcome, CommandError>, format: Format) -> Ex
 }
 
 fn fail(error: &CommandError, format: Format) -> ExitCode {
-    let status = match error {
-        CommandError::Remote(RemoteError::Refused { status, .. }) => Some(*status),
+    let refusal = match error {
+        CommandError::Remote(RemoteError::Refused { status, problem, .. }) => Some((*status, &**problem)),
         _ => None,
     };
     match format {
         Format::Text => complain(&format!("error: {error}")),
         Format::Json => {
-            let status = status.map(|status| status.as_u16());
-            complain(&json!({ "error": error.to_string(), "status": status }).to_string());
+            let status = refusal.map(|(status, _)| status.as_u16());
+            let mut told = json!({ "error": error.to_string(), "status": status });
+            if let Some((_, problem)) = refusal.filter(|(_, problem)| problem["faults"].is_array()) {
+                told["faults"] = problem["faults"].clone();
+            }
+            complain(&told.to_string());
         }
     }
-    ExitCode::from(if status == Some(StatusCode::UNPROCESSABLE_ENTITY) { EXIT_PLUGIN } else { EXIT_FAILURE })
+    ExitCode::from(refusal.map_or(EXIT_FAILURE, |(status, problem)| code(status, problem)))
+}
+
+/// The exit code that a command of this machine would have had for the same fault.
+fn code(status: StatusCode, problem: &Value) -> u8 {
+    // Of a process that was to take over.
+    let own = problem["exit_code"].as_u64().and_then(|code| u8::try_from(code).ok());
+    if let Some(code) = own.filter(|code| *code > 0) {
+        return code;
+    }
+    match status {
+        StatusCode::UNPROCESSABLE_ENTITY => EXIT_PLUGIN,
+        StatusCode::BAD_REQUEST if problem["faults"].is_array() => EXIT_CONFIG,
+        _ => EXIT_FAILURE,
+    }
 }
 
 fn plugin_path(name: &str) -> String {

@@ -72,8 +72,8 @@ pub(super) enum RemoteError {
     Answer { address: String, error: String },
     #[error("{file}: {why}\nhelp: is the gateway running, with this `pid_file`?")]
     Process { file: PathBuf, why: String },
-    #[error("{detail}{}", help(*status, token_from))]
-    Refused { status: StatusCode, detail: String, token_from: String },
+    #[error("{}{}", problem["detail"].as_str().unwrap_or(status.as_str()), help(*status, token_from))]
+    Refused { status: StatusCode, problem: Box<Value>, token_from: String },
 }
 
 impl Reach {
@@ -265,9 +265,8 @@ impl Remote {
 
     /// In the words of the problem that the answer holds (RFC 9457).
     fn refused(&self, status: StatusCode, body: &[u8]) -> RemoteError {
-        let problem = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        let detail = problem["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-        RemoteError::Refused { status, detail, token_from: self.token_from.clone() }
+        let problem = serde_json::from_slice(body).unwrap_or_default();
+        RemoteError::Refused { status, problem, token_from: self.token_from.clone() }
     }
 }
 

@@ -36,7 +36,17 @@ pub(super) fn rollout(plugin: &Value) -> String {
 }
 
 pub(super) fn reload(report: &Value) -> String {
-    format!("reloaded: generation {}", report["generation"])
+    let mut words = format!("reloaded: generation {}", report["generation"]);
+    let named: Vec<&str> =
+        report["changes"]["named"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for change in &named {
+        let _ = write!(words, "\n  {change}");
+    }
+    let count = report["changes"]["count"].as_u64().unwrap_or_default();
+    match count.saturating_sub(named.len() as u64) {
+        0 => words,
+        more => format!("{words}\n  and {more} more"),
+    }
 }
 
 pub(super) fn upgrade(report: &Value) -> String {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{EXIT_DRAIN, Format, compiler, refuse};
 use crate::control::{News, Signal, Signals, tell, watchdog_interval};
-use crate::gateway::{self, Ending, Gateway, GatewayError, Program};
+use crate::gateway::{self, Cause, Ending, Gateway, GatewayError, Program};
 use crate::sockets::Inheritance;
 
 pub(super) fn run(source: gateway::Source, inheritance: Inheritance, format: Format) -> ExitCode {
@@ -45,17 +45,20 @@ async fn serve(source: gateway::Source, mut inheritance: Inheritance) -> Result<
             Signal::Reload => {
                 tell(News::Reloading);
                 // It tells the log by itself how it went.
-                let reloaded = gateway.reload("signal").await;
+                let reloaded = gateway.reload(Cause::Signal).await;
                 let failure = reloaded.err().map(|error| format!("serving; the reload failed: {}", error.first_line()));
                 tell(News::Reloaded(failure.as_deref().unwrap_or("serving")));
             }
             // Beside this loop, so that a signal to end is heard meanwhile. It tells by itself how it went.
             Signal::Upgrade => {
                 let gateway = gateway.clone();
-                tokio::spawn(async move { drop(gateway.upgrade().await) });
+                tokio::spawn(async move { gateway.upgrade_on_signal().await });
             }
             Signal::Reopen => gateway.reopen_logs(),
-            Signal::Drain => return Ok(end(&gateway, Ending::Ordered, &mut signals).await),
+            Signal::Drain => {
+                gateway.ends_on_signal();
+                return Ok(end(&gateway, Ending::Ordered, &mut signals).await);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "acme")]
 mod acme;
 mod operator;
+mod record;
 mod admin;
 mod judge;
 mod overrides;
@@ -15,15 +16,18 @@ mod exporter;
 
 #[cfg(feature = "acme")]
 pub use acme::{CertificateOrder, OrderError};
-pub use admin::{Access, AdminError, AdminLimits, AdminServer, AdminToken, BindError, ProbesServer, TokenError};
+pub use admin::{
+    Access, AdminError, AdminLimits, AdminRate, AdminServer, AdminToken, BindError, ProbesServer, TokenError,
+};
 pub use exporter::Exporter;
 pub use judge::{Evidence, Judgement, Rules, judge};
 pub use local_token::{LOCAL_TOKEN, LocalToken, LocalTokenError};
 pub use operator::{
-    Answer, Asked, ConfigDocument, ConfigReport, ConfigStatus, Event, OperationError, Operator, OverrideStatus,
-    PluginStatus, Status, Swap, SwapMode, SwapReport, SwapSource, UpgradeReport,
+    Answer, Asked, ConfigDocument, ConfigReport, ConfigRollback, ConfigStatus, Event, OperationError, Operator,
+    OverrideStatus, PluginStatus, ReloadReport, Status, Swap, SwapMode, SwapReport, SwapSource, UpgradeReport,
 };
 pub use overrides::{Decision, Override, Overrides, TrialOverride, trial_mode};
+pub use record::{Changes, Record, State, Turn};
 pub use signals::{Signal, Signals};
 pub use source::{Edition, Follower, Found, History, HistoryError, RemoteError, SourceError, Sources};
 pub use state_dir::{StateDir, StateDirError};

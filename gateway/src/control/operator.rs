@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
+use super::record::Changes;
+
 /// A running gateway, as the admin API sees it. Every mutation names who wants it.
 pub trait Operator: Send + Sync + 'static {
     fn status(&self) -> Status;
@@ -33,8 +35,8 @@ pub trait Operator: Send + Sync + 'static {
     /// Ends an override: the plugin serves what the configuration says again.
     fn reset(&self, plugin: String, actor: String) -> Answer<'_, SwapReport>;
 
-    /// Reads the configuration again. Gives the generation that serves now.
-    fn reload(&self, actor: String) -> Answer<'_, u64>;
+    /// Reads the configuration again.
+    fn reload(&self, actor: String) -> Answer<'_, ReloadReport>;
 
     /// The configuration that serves, as it is written, with secrets masked.
     fn config(&self) -> Answer<'_, ConfigReport>;
@@ -49,7 +51,7 @@ pub trait Operator: Send + Sync + 'static {
     fn config_history(&self) -> serde_json::Value;
 
     /// Goes back to one of them, or to the one before that which serves, until the source changes or is read anew.
-    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, serde_json::Value>;
+    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, ConfigRollback>;
 
     /// What would become of a request.
     fn explain(&self, asked: Asked) -> Answer<'_, serde_json::Value>;
@@ -116,10 +118,22 @@ pub struct SwapReport {
     /// `serving`, `canary`, `shadow`, `unchanged`.
     pub state: &'static str,
     pub generation: u64,
+    pub previous_generation: u64,
     /// Interfaces that the new version imports and the old one did not; and the other way round.
     pub rights_gained: Vec<String>,
     pub rights_lost: Vec<String>,
     pub took_ms: f64,
+}
+
+/// A configuration that took another's place.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReloadReport {
+    pub generation: u64,
+    pub previous_generation: u64,
+    /// Of all its texts.
+    pub sha256: String,
+    pub previous_sha256: String,
+    pub changes: Changes,
 }
 
 /// Another process that serves in this one's place.
@@ -156,6 +170,9 @@ pub enum OperationError {
     Faults { text: String, faults: serde_json::Value, by_plugin: bool },
     #[error("the gateway is draining")]
     Draining,
+    /// The process that was to take this one's place ended, with this exit code.
+    #[error("{text}")]
+    Ended { text: String, exit_code: Option<u8> },
     #[error("{0}")]
     Failed(String),
 }
@@ -200,6 +217,19 @@ pub struct ConfigReport {
     /// Whether `PUT` may replace it: it is one file, and no other source owns it.
     pub replaceable: bool,
     pub documents: Vec<ConfigDocument>,
+    /// How it came to serve, where it has just done so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadReport>,
+}
+
+/// A configuration that serves again.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConfigRollback {
+    /// Its number among those that are kept, and since when it had served.
+    pub number: u64,
+    pub since: String,
+    #[serde(flatten)]
+    pub reload: ReloadReport,
 }
 
 #[derive(Debug, Clone, Serialize)]

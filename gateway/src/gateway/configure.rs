@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::source::{Wanted, build};
-use super::{Gateway, GatewayError, Shared};
+use super::{Cause, Gateway, GatewayError, Shared};
 use crate::config::{Fault, Loaded, MASK, Text, Texts, masked, warnings};
-use crate::control::{Asked, ConfigDocument, ConfigReport, History, OperationError};
+use crate::control::{Asked, ConfigDocument, ConfigReport, ConfigRollback, History, OperationError};
 use crate::snapshot::{Choices, Question, expiring, explain};
 
 impl Gateway {
@@ -24,6 +24,7 @@ impl Gateway {
             source: self.0.source.sources.name().to_owned(),
             replaceable: self.0.source.sources.only_file().is_some(),
             documents: documents.collect(),
+            reload: None,
         }
     }
 
@@ -76,24 +77,24 @@ impl Gateway {
         write(&file, &text)
             .map_err(|error| OperationError::Failed(format!("cannot write {}: {error}", file.display())))?;
         tracing::info!(actor, file = %file.display(), "the configuration was written");
-        if let Err(error) = self.reload_on("api", Wanted::Read).await {
-            if let Err(error) = write(&file, &before) {
-                tracing::error!(%error, file = %file.display(), "the configuration before cannot be put back");
+        match self.reload_on(Cause::Operator("api"), Wanted::Read).await {
+            Ok(report) => Ok(ConfigReport { reload: Some(report), ..self.config_report().await }),
+            Err(error) => {
+                if let Err(error) = write(&file, &before) {
+                    tracing::error!(%error, file = %file.display(), "the configuration before cannot be put back");
+                }
+                Err(error.into())
             }
-            return Err(error.into());
         }
-        Ok(self.config_report().await)
     }
 
-    pub(super) async fn roll_back_to(&self, number: Option<u64>) -> Result<Value, OperationError> {
+    pub(super) async fn roll_back_to(&self, number: Option<u64>) -> Result<ConfigRollback, OperationError> {
         let history = self.0.history();
         let in_use = self.0.told().config.edition;
         let found = history.find(number, in_use).map_err(|error| OperationError::Conflict(error.to_string()));
         let (edition, texts) = found?;
-        let generation = self.reload_on("rollback", Wanted::Kept(texts)).await?;
-        Ok(json!({
-            "number": edition.number, "since": edition.since, "sha256": edition.sha256, "generation": generation
-        }))
+        let reload = self.reload_on(Cause::Operator("rollback"), Wanted::Kept(texts)).await?;
+        Ok(ConfigRollback { number: edition.number, since: edition.since, reload })
     }
 
     pub(super) async fn explained(&self, asked: Asked) -> Result<Value, OperationError> {

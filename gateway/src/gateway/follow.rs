@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::outage::Outage;
 use super::source::Wanted;
-use super::{Gateway, Shared};
+use super::{Cause, Gateway, Shared};
 use crate::config::Texts;
 use crate::config::model::SecretSource;
 use crate::control::{Follower, Found, SourceError};
@@ -43,7 +43,7 @@ async fn keep_following(shared: Weak<Shared>) {
                 gateway.source_is_back();
                 let gateway = Gateway(gateway);
                 // It tells by itself how it went.
-                let _ = gateway.reload_on(source, Wanted::Found).await;
+                let _ = gateway.reload_on(Cause::Source(source), Wanted::Found).await;
                 seen = Some(texts);
             }
             Ok(_) => gateway.source_is_back(),
@@ -66,7 +66,7 @@ async fn keep_secrets(shared: Weak<Shared>) {
         seen = stamps;
         if gateway.has_new_secret(files) {
             let gateway = Gateway(gateway);
-            let _ = gateway.reload_on("secret", Wanted::Again).await;
+            let _ = gateway.reload_on(Cause::Source("secret"), Wanted::Again).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 //! engine        what runs plugins
 //! listeners     what is listened on
 //! drain         the end
+//! record        what changes without anybody asking over the admin API
 //! upgrade       another process takes this one's place
 //! pid_file      which process serves
 //! acme          certificates that are ordered, where the gateway was built with that
@@ -27,6 +28,7 @@
 mod engine;
 mod listeners;
 mod drain;
+mod record;
 mod upgrade;
 mod pid_file;
 #[cfg(feature = "acme")]
@@ -57,7 +59,9 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::config::model::{self as config, Config};
 use crate::config::{Fault, Faults, Loaded, Texts};
-use crate::control::{AdminError, Event, Exporter, HistoryError, Overrides, SourceError, StateDir, StateDirError};
+use crate::control::{
+    AdminError, Event, Exporter, HistoryError, Overrides, ReloadReport, SourceError, StateDir, StateDirError,
+};
 use crate::plugin::{Runtime, Version};
 use crate::server::{self, Overload, Permits, WorkerHandle};
 use crate::snapshot::{self, Choices, Snapshot};
@@ -74,6 +78,7 @@ use upstreams::first_answers;
 
 pub use drain::Ending;
 pub use listeners::BindError;
+pub use record::Cause;
 pub use upgrade::{Program, UpgradeError};
 
 /// A gateway that serves. Every clone is the same one.
@@ -320,24 +325,24 @@ impl Gateway {
         tracing::info!("logs reopened");
     }
 
-    /// Reads the configuration again, builds all of the new, swaps one pointer, retires the old. Returns the new
-    /// generation's number. `reason` is what asked for it: `signal`, `admin`.
+    /// Reads the configuration again, builds all of the new, swaps one pointer, retires the old.
     ///
     /// # Errors
     /// Any [`GatewayError`]; then nothing has changed.
-    pub async fn reload(&self, reason: &'static str) -> Result<u64, GatewayError> {
-        self.reload_on(reason, Wanted::Read).await
+    pub async fn reload(&self, cause: Cause) -> Result<ReloadReport, GatewayError> {
+        self.reload_on(cause, Wanted::Read).await
     }
 
     /// The same with other texts.
-    async fn reload_on(&self, reason: &'static str, wanted: Wanted) -> Result<u64, GatewayError> {
+    async fn reload_on(&self, cause: Cause, wanted: Wanted) -> Result<ReloadReport, GatewayError> {
+        let reason = cause.word();
         let outcome = match self.0.reload(reason, wanted).await {
-            Ok(generation) => self.serve_operators(&mut Inheritance::default()).await.map(|()| generation),
+            Ok(reloaded) => self.serve_operators(&mut Inheritance::default()).await.map(|()| reloaded),
             Err(error) => Err(error),
         };
         self.0.told().last_reload_error = outcome.as_ref().err().map(GatewayError::to_string);
         match &outcome {
-            Ok(generation) => {
+            Ok(Reloaded { generation, .. }) => {
                 self.0.metrics.reloaded(reason, *generation);
                 tracing::info!(generation, source = reason, "reloaded");
                 self.0.event("reload", [("generation", (*generation).into())]);
@@ -348,12 +353,20 @@ impl Gateway {
                 self.0.event("reload", [("error", error.to_string().into())]);
             }
         }
-        outcome
+        record::reload(cause, outcome).await
     }
 }
 
+/// A configuration that has taken another's place.
+struct Reloaded {
+    generation: u64,
+    previous_generation: u64,
+    texts: Arc<Texts>,
+    previous_texts: Arc<Texts>,
+}
+
 impl Shared {
-    async fn reload(&self, reason: &str, wanted: Wanted) -> Result<u64, GatewayError> {
+    async fn reload(&self, reason: &str, wanted: Wanted) -> Result<Reloaded, GatewayError> {
         let _turn = self.reloading.lock().await;
         let mut attempt = self.attempt(wanted).await?;
         let last = self.running.lock().await.texts.clone();
@@ -369,11 +382,13 @@ impl Shared {
             return Err(GatewayError::Draining);
         }
         let fresh = running.listeners.bind(&snapshot.listeners, self.workers.len(), &mut Inheritance::default())?;
+        let previous_generation = self.current.load().generation;
         let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
         let linger = running.config.drain.idle;
         self.listen(&mut running.listeners, &snapshot.listeners, fresh, linger);
         self.note_texts(&mut running, attempt, reason);
-        Ok(snapshot.generation)
+        let generation = snapshot.generation;
+        Ok(Reloaded { generation, previous_generation, texts: running.texts.clone(), previous_texts: last })
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 use super::outage::Outage;
-use super::{Gateway, Shared};
+use super::{Cause, Gateway, Shared};
 use crate::control::{
-    Answer, Asked, ConfigReport, ConfigStatus, Event, OperationError, Operator, OverrideStatus, PluginStatus, Status,
-    Swap, SwapReport, UpgradeReport,
+    Answer, Asked, ConfigReport, ConfigRollback, ConfigStatus, Event, OperationError, Operator, OverrideStatus,
+    PluginStatus, ReloadReport, Status, Swap, SwapReport, UpgradeReport,
 };
 use crate::filter::native::{Circuit, CircuitState, Counted};
 use crate::plugin::{BUCKETS, GuestValue, HookTotals, InstanceState, Isolation, Outcome, Rights, Totals, bucket_bound};
@@ -101,10 +101,10 @@ impl Operator for Gateway {
         to_its_end(async move { gateway.0.reset(&plugin, &actor).await })
     }
 
-    fn reload(&self, actor: String) -> Answer<'_, u64> {
+    fn reload(&self, actor: String) -> Answer<'_, ReloadReport> {
         tracing::info!(actor, "reload ordered");
         let gateway = self.clone();
-        to_its_end(async move { Self::reload(&gateway, "admin").await.map_err(OperationError::from) })
+        to_its_end(async move { Self::reload(&gateway, Cause::Operator("admin")).await.map_err(OperationError::from) })
     }
 
     fn config(&self) -> Answer<'_, ConfigReport> {
@@ -124,7 +124,7 @@ impl Operator for Gateway {
         self.0.editions()
     }
 
-    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, serde_json::Value> {
+    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, ConfigRollback> {
         tracing::info!(actor, "rollback of the configuration ordered");
         let gateway = self.clone();
         to_its_end(async move { gateway.roll_back_to(number).await })

@@ -108,7 +108,7 @@ impl Shared {
             };
             OperationError::Refused(error.to_string())
         })?;
-        Ok(report(&next, &before, committed.generation, began))
+        Ok(report(&next, &before, [snapshot.generation, committed.generation], began))
     }
 
     /// The component that a swap asks for, compiled.
@@ -247,7 +247,8 @@ fn refused(refusals: Vec<Refusal>) -> OperationError {
     OperationError::Refused(words.join("\n"))
 }
 
-pub(super) fn report(plugin: &Plugin, before: &Version, generation: u64, began: Instant) -> SwapReport {
+pub(super) fn report(plugin: &Plugin, before: &Version, generations: [u64; 2], began: Instant) -> SwapReport {
+    let [previous_generation, generation] = generations;
     let stable = &plugin.deployment.stable.declaration.version;
     let (version, state) = match &plugin.deployment.trial {
         Some(trial) if trial.mode == TrialMode::Shadow => (&trial.release.declaration.version, "shadow"),
@@ -266,6 +267,7 @@ pub(super) fn report(plugin: &Plugin, before: &Version, generation: u64, began: 
         previous_sha256: Some(before.digest().to_string()),
         state,
         generation,
+        previous_generation,
         rights_gained: names(rights.gained(rights_before)),
         rights_lost: names(rights.lost(rights_before)),
         took_ms: began.elapsed().as_secs_f64() * 1000.0,
@@ -274,6 +276,12 @@ pub(super) fn report(plugin: &Plugin, before: &Version, generation: u64, began: 
 
 impl From<GatewayError> for OperationError {
     fn from(error: GatewayError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&GatewayError> for OperationError {
+    fn from(error: &GatewayError) -> Self {
         match error {
             GatewayError::Config(faults) => {
                 Self::Faults { text: faults.to_string(), faults: faults.to_json(), by_plugin: false }
@@ -282,6 +290,7 @@ impl From<GatewayError> for OperationError {
                 Self::Faults { text: faults.to_string(), faults: faults.to_json(), by_plugin: true }
             }
             GatewayError::Warm(_) => Self::Refused(error.to_string()),
+            GatewayError::Draining => Self::Draining,
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::commit::now;
 use super::source::Wanted;
 use super::swap::{Wish, decision};
-use super::{Running, Shared};
+use super::{Running, Shared, record};
 use crate::config::Config;
 use crate::config::model::RollbackWhen;
 use crate::control::{
@@ -260,9 +260,10 @@ impl Shared {
             }
             plugin.deployment.stable.declaration.version.clone()
         };
-        let generation = self.reload("reset", Wanted::Again).await.map_err(OperationError::from)?;
+        let reloaded = self.reload("reset", Wanted::Again).await.map_err(OperationError::from)?;
+        let generations = [reloaded.previous_generation, reloaded.generation];
         let (plugin, _) = self.current_plugin(name)?;
-        let outcome = Ok(super::swap::report(&plugin, &before, generation, began));
+        let outcome = Ok(super::swap::report(&plugin, &before, generations, began));
         self.account(name, "reset", actor, &outcome);
         outcome
     }
@@ -295,13 +296,17 @@ impl Shared {
     async fn judge(&self) {
         let judged = self.running.lock().await.trials.judge(&self.runtime);
         for (plugin, judgement) in judged {
-            let outcome = match judgement {
+            let (ending, why) = match judgement {
                 Judgement::GoOn => continue,
-                Judgement::Promote => {
-                    self.promote(&plugin, JUDGE, Some("it held as long as it had to".to_owned())).await
-                }
-                Judgement::RollBack(why) => self.roll_back(&plugin, JUDGE, Some(why)).await,
+                Judgement::Promote => (Ending::Promote, "it held as long as it had to".to_owned()),
+                Judgement::RollBack(why) => (Ending::RollBack, why),
             };
+            let reason = Some(why);
+            let (action, outcome) = match ending {
+                Ending::Promote => ("promote", self.promote(&plugin, JUDGE, reason.clone()).await),
+                Ending::RollBack => ("rollback", self.roll_back(&plugin, JUDGE, reason.clone()).await),
+            };
+            record::swap(action, record::TRIAL, &plugin, reason, &outcome);
             if let Err(error) = outcome {
                 tracing::error!(plugin = &*plugin, %error, "a trial cannot be ended");
             }

@@ -42,8 +42,8 @@ pub enum UpgradeError {
     Init,
     #[error("cannot start {program}: {error}")]
     Start { program: PathBuf, error: std::io::Error },
-    #[error("the new process {0} before it was ready{1}")]
-    Ended(String, String),
+    #[error("the new process {how} before it was ready{why}")]
+    Ended { how: String, why: String, code: Option<u8> },
     #[error("the new process was not ready within `upgrade.timeout` ({0:?}), and was ended")]
     Timeout(Duration),
 }
@@ -177,13 +177,15 @@ impl Drop for Successor {
 }
 
 fn ended_with(status: Option<ExitStatus>, said: &[u8]) -> UpgradeError {
+    let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
     let how = match status.map(|status| (status.code(), status)) {
         Some((Some(code), _)) => format!("ended with exit code {code}"),
         Some((None, status)) => format!("ended by {status}"),
         None => "ended".to_owned(),
     };
     let why = String::from_utf8_lossy(said);
-    UpgradeError::Ended(how, if why.is_empty() { String::new() } else { format!(": {why}") })
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    UpgradeError::Ended { how, why, code }
 }
 
 impl From<UpgradeError> for OperationError {
@@ -191,9 +193,8 @@ impl From<UpgradeError> for OperationError {
         match error {
             UpgradeError::UnderWay | UpgradeError::Init => Self::Conflict(error.to_string()),
             UpgradeError::Draining => Self::Draining,
-            UpgradeError::Start { .. } | UpgradeError::Ended(..) | UpgradeError::Timeout(_) => {
-                Self::Failed(error.to_string())
-            }
+            UpgradeError::Ended { code, .. } => Self::Ended { text: error.to_string(), exit_code: code },
+            UpgradeError::Start { .. } | UpgradeError::Timeout(_) => Self::Failed(error.to_string()),
         }
     }
 }

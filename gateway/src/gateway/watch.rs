@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use super::Shared;
 use super::swap::Wish;
+use super::{Shared, record};
 use crate::config::model::{PluginSource, Reload};
 use crate::control::OperationError;
 use crate::snapshot::Versions;
@@ -115,6 +115,7 @@ impl Shared {
             Err(error) => Err(OperationError::Refused(format!("plugin `{name}` is refused: {error}"))),
         };
         self.account(name, "watch", "file", &outcome);
+        record::swap("swap", record::WATCHED_FILE, name, None, &outcome);
         outcome.map(drop)
     }
 }

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::desk::{self, Shared};
 use super::gate::Actor;
-use super::operation::{self, Operation, Outcome};
+use super::operation::{self, Operation};
 use super::problem::Problem;
 use super::upload;
-use crate::control::{Asked, ConfigReport, OperationError};
+use crate::control::{Asked, ConfigReport, ConfigRollback, OperationError};
 
 /// `GET /api/config`.
 pub(super) async fn get(State(shared): State<Shared>) -> Result<Response, Problem> {
@@ -67,7 +67,7 @@ pub(super) async fn rollback(
     State(shared): State<Shared>,
     Extension(actor): Extension<Actor>,
     Query(wanted): Query<Wanted>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ConfigRollback>, Problem> {
     let operation = Operation::new("roll back config", &actor);
     let name = actor.name.to_string();
     operation::perform(shared.operator, operation, move |operator| operator.roll_back_config(wanted.number, name))
@@ -105,16 +105,4 @@ async fn text(shared: &Shared, head: &Parts, mut body: Body) -> Result<String, P
         }
     };
     String::from_utf8(bytes.into()).map_err(|_| OperationError::Invalid("the body is not UTF-8".to_owned()).into())
-}
-
-impl Outcome for ConfigReport {
-    fn sha256(&self) -> Option<&str> {
-        Some(&self.sha256)
-    }
-}
-
-impl Outcome for Value {
-    fn sha256(&self) -> Option<&str> {
-        self["sha256"].as_str()
-    }
 }

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http::Request;
 use http::header::EXPECT;
-use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::gate::Gate;
 use super::problem::{self, Problem};
+use super::seats::Seat;
 use super::serve::Answering;
 use super::socket::Peer;
 use super::{Access, AdminLimits, TokenError, config, dashboard, events, operation, plugins, probes, status, upload};
@@ -48,12 +49,12 @@ impl Desk {
         let router =
             routes().with_state(shared).merge(probes::routes().with_state(operator)).merge(dashboard::routes());
         let requests = Semaphore::new(limits.requests);
-        Ok(Self { gate: Gate::new(access)?, limits, requests, router })
+        Ok(Self { gate: Gate::new(access, &limits)?, limits, requests, router })
     }
 }
 
 impl Answering for Desk {
-    async fn answer(&self, request: Request<Body>, peer: Peer) -> Response {
+    async fn answer(&self, request: Request<Body>, peer: Peer, seat: Arc<Seat>) -> Response {
         let (mut head, body) = request.into_parts();
         let admitted = self.gate.admit(&head, &peer).and_then(|actor| {
             let permit = self.requests.try_acquire().map_err(|_: TryAcquireError| {
@@ -64,7 +65,7 @@ impl Answering for Desk {
         let (actor, _permit) = match admitted {
             Ok(admitted) => admitted,
             Err(problem) => {
-                if !matches!(head.method, Method::GET | Method::HEAD) {
+                if self.gate.is_worth_recording(&head, &peer, &problem) {
                     operation::denied(&head, &peer, &problem);
                 }
                 discard(&head.headers, body, &self.limits).await;
@@ -74,8 +75,12 @@ impl Answering for Desk {
         if let Some(actor) = actor {
             head.extensions.insert(actor);
         }
+        // A stream of events holds it on.
+        let busy = Arc::new(seat.busy());
+        head.extensions.insert(busy.clone());
         let service = TowerToHyperService::new(self.router.clone());
         let Ok(response) = service.call(Request::from_parts(head, body)).await;
+        drop(busy);
         problem::reword(response)
     }
 }

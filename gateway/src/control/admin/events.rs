@@ -1,10 +1,11 @@
 //! Events as they happen, as a stream of server-sent events (WHATWG HTML §9.2).
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
@@ -14,14 +15,19 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::desk::Shared;
 use super::problem::Problem;
+use super::seats::Busy;
 use crate::control::Event;
 
 /// `GET /api/events`.
-pub(super) async fn events(State(shared): State<Shared>) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(shared): State<Shared>,
+    Extension(busy): Extension<Arc<Busy>>,
+) -> Result<Response, Problem> {
     let permit = shared.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::busy(format!("{} streams of events are open, which is as many as may be", shared.limits.streams))
     })?;
-    let reader = Reader { events: shared.operator.events(), silence: shared.limits.stream_silence, _permit: permit };
+    let silence = shared.limits.stream_silence;
+    let reader = Reader { events: shared.operator.events(), silence, _permit: permit, _busy: busy };
     let body = Body::from_stream(stream::unfold(Some(reader), next));
     Ok(([(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")], body).into_response())
 }
@@ -31,6 +37,7 @@ struct Reader {
     events: Receiver<Event>,
     silence: Duration,
     _permit: OwnedSemaphorePermit,
+    _busy: Arc<Busy>,
 }
 
 /// The next piece of the stream. What a reader has not taken waits in the channel and nowhere else; when it has waited for

@@ -1,19 +1,27 @@
 //! The gate: who may ask for what. Everything passes here before anything looks at it.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, FORWARDED, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, FORWARDED, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
+use super::pace::{AdminRate, Pace, address};
 use super::problem::Problem;
 use super::socket::Peer;
 use super::token::{Known, Tokens};
-use super::{Access, TokenError, dashboard, host};
+use super::{Access, AdminLimits, TokenError, dashboard, host};
 use crate::config::model::Role;
 
 /// What stands between a request and its answer.
-pub(super) struct Gate(RwLock<Arc<Rules>>);
+pub(super) struct Gate {
+    rules: RwLock<Arc<Rules>>,
+    requests: Pace,
+    failures: Pace,
+    /// That a client was refused for its pace is told so often and no oftener.
+    told: Pace,
+}
 
 struct Rules {
     tokens: Tokens,
@@ -38,25 +46,34 @@ enum Need {
 }
 
 impl Gate {
-    pub(super) fn new(access: &Access) -> Result<Self, TokenError> {
-        Ok(Self(RwLock::new(Arc::new(Rules::new(access)?))))
+    pub(super) fn new(access: &Access, limits: &AdminLimits) -> Result<Self, TokenError> {
+        Ok(Self {
+            rules: RwLock::new(Arc::new(Rules::new(access)?)),
+            requests: Pace::new(limits.request_rate),
+            failures: Pace::new(limits.failure_rate),
+            told: Pace::new(TOLD_RATE),
+        })
     }
 
     pub(super) fn set_access(&self, access: &Access) -> Result<(), TokenError> {
         let rules = Arc::new(Rules::new(access)?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
         Ok(())
     }
 
     /// Lets a request in, with its token's name where it has one.
     pub(super) fn admit(&self, head: &Parts, peer: &Peer) -> Result<Option<Actor>, Problem> {
-        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         host::check(head, peer, &rules.allowed_hosts)?;
         let need = need(&head.method, head.uri.path());
         if need == Need::Nothing {
             return Ok(None);
         }
-        let known = rules.known(head)?;
+        let known = self.known(&rules, head, peer)?;
+        if head.uri.path() != METRICS {
+            let client = known.map_or_else(|| address(peer), |known| format!("token {}", known.name));
+            self.requests.take(&client, Instant::now()).map_err(|wait| hasty("too many requests", wait))?;
+        }
         let allowed = match (&need, known) {
             (Need::Nothing, _) | (Need::Reading, Some(_)) => true,
             (Need::Reading, None) if is_local(head, peer) => true,
@@ -76,17 +93,34 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// The token that the request shows. One that is wrong is an error even where none is needed: its sender should know. Who has shown too
+    /// many of those is not told of any whether it is right.
+    fn known<'r>(&self, rules: &'r Rules, head: &Parts, peer: &Peer) -> Result<Option<&'r Known>, Problem> {
+        let Some(value) = head.headers.get(AUTHORIZATION) else { return Ok(None) };
+        let (client, now) = (address(peer), Instant::now());
+        self.failures.look(&client, now).map_err(|wait| hasty("too many wrong tokens came from this address", wait))?;
+        let known = value.to_str().ok().and_then(bearer).and_then(|secret| rules.tokens.find(secret));
+        known.map(Some).ok_or_else(|| {
+            // Others may have taken the last one meanwhile, which is the same to this client.
+            let _ = self.failures.take(&client, now);
+            unauthorized("no token is known by this secret", "Bearer realm=\"witgate\", error=\"invalid_token\"")
+        })
+    }
+
+    /// Whether a refusal belongs on record: of each mutation, of each wrong token, and of a client that does not stop now and then.
+    pub(super) fn is_worth_recording(&self, head: &Parts, peer: &Peer, problem: &Problem) -> bool {
+        match problem.status() {
+            StatusCode::TOO_MANY_REQUESTS => self.told.take(&address(peer), Instant::now()).is_ok(),
+            StatusCode::UNAUTHORIZED if head.headers.contains_key(AUTHORIZATION) => true,
+            _ => !matches!(head.method, Method::GET | Method::HEAD),
+        }
+    }
+}
+
 impl Rules {
     fn new(access: &Access) -> Result<Self, TokenError> {
         Ok(Self { tokens: Tokens::new(&access.tokens)?, allowed_hosts: access.allowed_hosts.clone() })
-    }
-
-    /// The token that the request shows. One that is wrong is an error even where none is needed: its sender should know.
-    fn known(&self, head: &Parts) -> Result<Option<&Known>, Problem> {
-        let Some(value) = head.headers.get(AUTHORIZATION) else { return Ok(None) };
-        let known = value.to_str().ok().and_then(bearer).and_then(|secret| self.tokens.find(secret));
-        let invalid = "Bearer realm=\"witgate\", error=\"invalid_token\"";
-        known.map(Some).ok_or_else(|| unauthorized("no token is known by this secret", invalid))
     }
 }
 
@@ -128,9 +162,20 @@ fn word(role: Role) -> &'static str {
     }
 }
 
+/// A client that is told when to come back (RFC 6585 §4).
+fn hasty(detail: &str, wait: Duration) -> Problem {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, format!("{detail}: try again in {seconds} s"))
+        .with(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
 fn unauthorized(detail: &str, challenge: &'static str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
+
+/// A scraper has a pace of its own, and what it reads tells of a flood of other requests.
+const METRICS: &str = "/metrics";
+const TOLD_RATE: AdminRate = AdminRate { count: 1, period: Duration::from_secs(60), burst: 1 };
 
 #[cfg(test)]
 mod tests {
@@ -146,7 +191,8 @@ mod tests {
     fn gate() -> Gate {
         let token =
             |(secret, role): (&str, Role)| AdminToken { name: word(role).to_owned(), secret: secret.to_owned(), role };
-        Gate::new(&Access { tokens: SECRETS.map(token).into(), allowed_hosts: Vec::new() }).unwrap()
+        let access = Access { tokens: SECRETS.map(token).into(), allowed_hosts: Vec::new() };
+        Gate::new(&access, &AdminLimits::new(0)).unwrap()
     }
 
     fn verdict(request: &str, client: &str, fields: &[(&str, &str)]) -> (u16, Option<String>) {

@@ -5,10 +5,12 @@
 //! right host, no foreign web page, a token for whatever changes something, and each change on record.
 
 mod serve;
+mod seats;
 mod socket;
 
 mod gate;
 mod host;
+mod pace;
 mod token;
 
 mod desk;
@@ -23,6 +25,7 @@ mod operation;
 mod events;
 mod dashboard;
 
+pub use pace::AdminRate;
 pub use serve::{AdminError, AdminServer, BindError, ProbesServer};
 pub use token::{AdminToken, TokenError};
 
@@ -48,10 +51,14 @@ pub struct AdminLimits {
     pub config_bytes: usize,
     /// Largest request line and fields together.
     pub head_bytes: usize,
-    /// Open at once; more are closed when they arrive.
+    /// Open at once. One more takes the place of the one that has waited for longest, or is closed where all are busy.
     pub connections: usize,
     /// Answered at once, apart from streams of events.
     pub requests: usize,
+    /// Of one client: a token, or without one an address. Probes do not count.
+    pub request_rate: AdminRate,
+    /// Tokens that nobody has, shown from one address. Beyond that none is looked at, the right one neither.
+    pub failure_rate: AdminRate,
     /// New versions that are received or swapped in at once.
     pub uploads: usize,
     /// Open streams of events.
@@ -74,6 +81,8 @@ impl AdminLimits {
             head_bytes: 16 << 10,
             connections: 64,
             requests: 32,
+            request_rate: AdminRate { count: 100, period: Duration::from_secs(1), burst: 500 },
+            failure_rate: AdminRate { count: 10, period: Duration::from_secs(60), burst: 10 },
             uploads: 2,
             streams: 16,
             head_timeout: Duration::from_secs(10),

@@ -8,35 +8,32 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::gate::Actor;
 use super::problem::Problem;
 use super::socket::Peer;
-use crate::control::{Answer, OperationError, Operator, SwapReport, UpgradeReport};
+use crate::control::record;
+use crate::control::{Answer, OperationError, Operator, Record, Turn};
 
-/// What somebody does, as the record tells it.
+/// What somebody does.
 pub(super) struct Operation {
-    action: &'static str,
-    actor: Actor,
-    plugin: Option<String>,
-    /// Of the component that is wanted, where that is known beforehand.
-    sha256: Option<String>,
-    reason: Option<String>,
+    record: Record,
     /// Given back when the operation has ended.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Operation {
     pub(super) fn new(action: &'static str, actor: &Actor) -> Self {
-        Self { action, actor: actor.clone(), plugin: None, sha256: None, reason: None, _permit: None }
+        let record = Record { client: Some(actor.client.to_string()), ..Record::new(action, actor.name.to_string()) };
+        Self { record, _permit: None }
     }
 
     pub(super) fn on(self, plugin: &str) -> Self {
-        Self { plugin: Some(plugin.to_owned()), ..self }
+        Self { record: self.record.on(plugin), ..self }
     }
 
     pub(super) fn with_component(self, sha256: Option<String>) -> Self {
-        Self { sha256, ..self }
+        Self { record: Record { sha256, ..self.record }, ..self }
     }
 
     pub(super) fn because(self, reason: Option<String>) -> Self {
-        Self { reason, ..self }
+        Self { record: self.record.because(reason), ..self }
     }
 
     pub(super) fn holding(self, permit: OwnedSemaphorePermit) -> Self {
@@ -45,67 +42,25 @@ impl Operation {
 
     /// Records an operation that cannot fail.
     pub(super) fn succeeded(&self) {
-        self.record("ok", None);
-    }
-
-    fn record(&self, outcome: &str, error: Option<&OperationError>) {
-        tracing::info!(
-            target: AUDIT,
-            action = self.action,
-            actor = &*self.actor.name,
-            client = &*self.actor.client,
-            plugin = self.plugin.as_deref(),
-            sha256 = self.sha256.as_deref(),
-            reason = self.reason.as_deref(),
-            outcome,
-            error = error.map(tracing::field::display),
-            "audit"
-        );
-    }
-}
-
-/// What an operation came to.
-pub(super) trait Outcome: Send + 'static {
-    /// The digest that it put in place, if any.
-    fn sha256(&self) -> Option<&str>;
-}
-
-impl Outcome for SwapReport {
-    fn sha256(&self) -> Option<&str> {
-        Some(&self.sha256)
-    }
-}
-
-impl Outcome for UpgradeReport {
-    fn sha256(&self) -> Option<&str> {
-        None
-    }
-}
-
-/// A generation.
-impl Outcome for u64 {
-    fn sha256(&self) -> Option<&str> {
-        None
+        self.record.done(&Turn::default());
     }
 }
 
 /// Carries an operation out, also when whoever asked for it hangs up meanwhile: half a swap is none, and the record shows
 /// how it ended.
-pub(super) async fn perform<T: Outcome>(
+pub(super) async fn perform<T: Send + 'static>(
     operator: Arc<dyn Operator>,
-    mut operation: Operation,
+    operation: Operation,
     work: impl for<'o> FnOnce(&'o dyn Operator) -> Answer<'o, T> + Send + 'static,
-) -> Result<T, Problem> {
+) -> Result<T, Problem>
+where
+    for<'t> &'t T: Into<Turn>,
+{
     let task = tokio::spawn(async move {
         let ended = work(&*operator).await;
         match &ended {
-            Ok(outcome) => {
-                if let Some(sha256) = outcome.sha256() {
-                    operation.sha256 = Some(sha256.to_owned());
-                }
-                operation.record("ok", None);
-            }
-            Err(error) => operation.record(kind(error), Some(error)),
+            Ok(outcome) => operation.record.done(&outcome.into()),
+            Err(error) => operation.record.failed(error),
         }
         ended
     });
@@ -115,33 +70,7 @@ pub(super) async fn perform<T: Outcome>(
     }
 }
 
-/// Records a mutation that the gate did not let in. Its token has no name, or not the role.
+/// Records a request that the gate did not let in.
 pub(super) fn denied(head: &Parts, peer: &Peer, problem: &Problem) {
-    tracing::info!(
-        target: AUDIT,
-        action = "denied",
-        client = %peer,
-        method = %head.method,
-        path = head.uri.path(),
-        outcome = problem.status().as_u16(),
-        error = %problem,
-        "audit"
-    );
+    record::denied(head.method.as_str(), head.uri.path(), &peer.to_string(), problem.status().as_u16(), problem);
 }
-
-fn kind(error: &OperationError) -> &'static str {
-    match error {
-        OperationError::UnknownPlugin(_) => "unknown plugin",
-        OperationError::Invalid(_) => "invalid",
-        OperationError::Refused(_) => "refused",
-        OperationError::Conflict(_) => "conflict",
-        OperationError::Forbidden(_) => "forbidden",
-        OperationError::Stale(_) => "stale",
-        OperationError::Faults { .. } => "faults",
-        OperationError::Draining => "draining",
-        OperationError::Failed(_) => "failed",
-    }
-}
-
-/// The log target of the record.
-const AUDIT: &str = "witgate::audit";

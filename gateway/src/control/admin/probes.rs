@@ -15,6 +15,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use super::problem;
+use super::seats::Seat;
 use super::serve::Answering;
 use super::socket::Peer;
 use crate::control::Operator;
@@ -34,7 +35,8 @@ impl Probes {
 }
 
 impl Answering for Probes {
-    async fn answer(&self, request: Request<Body>, _: Peer) -> Response {
+    async fn answer(&self, request: Request<Body>, _: Peer, seat: Arc<Seat>) -> Response {
+        let _busy = seat.busy();
         let Ok(response) = TowerToHyperService::new(self.0.clone()).call(request).await;
         problem::reword(response)
     }

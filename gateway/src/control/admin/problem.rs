@@ -16,12 +16,14 @@ pub(super) struct Problem {
     detail: String,
     /// Each fault of a configuration, as `validate --format json` has them.
     faults: Option<serde_json::Value>,
+    /// Of the process that was to take over.
+    exit_code: Option<u8>,
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), faults: None, fields: Vec::new() }
+        Self { status, detail: detail.into(), faults: None, exit_code: None, fields: Vec::new() }
     }
 
     /// Something has all it may have at once.
@@ -58,11 +60,12 @@ impl From<OperationError> for Problem {
             OperationError::Faults { by_plugin: true, .. } => StatusCode::UNPROCESSABLE_ENTITY,
             OperationError::Faults { by_plugin: false, .. } => StatusCode::BAD_REQUEST,
             OperationError::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            OperationError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            OperationError::Ended { .. } | OperationError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let problem = Self::new(status, error.to_string());
         match error {
             OperationError::Faults { faults, .. } => Self { faults: Some(faults), ..problem },
+            OperationError::Ended { exit_code, .. } => Self { exit_code, ..problem },
             _ => problem,
         }
     }
@@ -78,6 +81,9 @@ impl IntoResponse for Problem {
         });
         if let Some(faults) = self.faults {
             body["faults"] = faults;
+        }
+        if let Some(code) = self.exit_code {
+            body["exit_code"] = code.into();
         }
         let mut response = (self.status, body.to_string()).into_response();
         let fields = response.headers_mut();

@@ -13,11 +13,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::desk::Desk;
 use super::probes::Probes;
+use super::seats::{Seat, Seats};
 use super::socket::Peer;
 use super::{Access, AdminLimits, TokenError};
 use crate::config::model::ListenAddress;
@@ -127,7 +128,7 @@ pub enum AdminError {
 
 /// Who answers the requests of a socket.
 pub(super) trait Answering: Send + Sync + 'static {
-    fn answer(&self, request: Request<Body>, peer: Peer) -> impl Future<Output = Response> + Send;
+    fn answer(&self, request: Request<Body>, peer: Peer, seat: Arc<Seat>) -> impl Future<Output = Response> + Send;
 }
 
 /// A task that accepts until this is dropped, or retires.
@@ -176,7 +177,7 @@ async fn accept(
     answering: Arc<impl Answering>,
     mut retired: watch::Receiver<bool>,
 ) {
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let seats = Seats::new(limits.connections);
     // The connections end with this task.
     let mut connections = JoinSet::new();
     loop {
@@ -186,12 +187,12 @@ async fn accept(
             _ = retired.changed() => break,
         };
         match accepted {
-            Ok(stream) => match (Peer::of(&stream), permits.clone().try_acquire_owned()) {
-                (Ok(peer), Ok(permit)) => {
-                    connections.spawn(serve(stream, peer, limits.clone(), answering.clone(), permit, retired.clone()));
+            Ok(stream) => match (Peer::of(&stream), seats.take().await) {
+                (Ok(peer), Some(seat)) => {
+                    connections.spawn(serve(stream, peer, limits.clone(), answering.clone(), seat, retired.clone()));
                 }
-                (Ok(peer), Err(_)) => {
-                    tracing::warn!(%peer, "the admin server has all the connections it may have: one is closed");
+                (Ok(peer), None) => {
+                    tracing::warn!(%peer, "the admin server has all the connections it may have, and all are busy: one is closed");
                 }
                 // It is gone already.
                 (Err(_), _) => {}
@@ -214,15 +215,15 @@ async fn serve(
     peer: Peer,
     limits: AdminLimits,
     answering: Arc<impl Answering>,
-    _permit: OwnedSemaphorePermit,
+    seat: Arc<Seat>,
     mut retired: watch::Receiver<bool>,
 ) {
     let asked = Arc::new(Notify::new());
-    let noted = asked.clone();
+    let (noted, taken) = (asked.clone(), seat.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         noted.notify_one();
-        let answering = answering.clone();
-        async move { Ok::<_, Infallible>(answering.answer(request.map(Body::new), peer).await) }
+        let (answering, seat) = (answering.clone(), taken.clone());
+        async move { Ok::<_, Infallible>(answering.answer(request.map(Body::new), peer, seat).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -238,6 +239,7 @@ async fn serve(
     // Errors here are the client's: it went away, or spoke no HTTP and was told so.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = seat.has_to_leave() => {}
         () = leaving => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;

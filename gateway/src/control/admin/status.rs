@@ -10,7 +10,7 @@ use super::desk::Shared;
 use super::gate::Actor;
 use super::operation::{self, Operation};
 use super::problem::Problem;
-use crate::control::{Status, UpgradeReport};
+use crate::control::{ReloadReport, Status, UpgradeReport};
 
 pub(super) async fn status(State(shared): State<Shared>) -> Json<Status> {
     Json(shared.operator.status())
@@ -27,11 +27,10 @@ pub(super) async fn upstreams(State(shared): State<Shared>) -> Json<Value> {
 pub(super) async fn reload(
     State(shared): State<Shared>,
     Extension(actor): Extension<Actor>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ReloadReport>, Problem> {
     let operation = Operation::new("reload", &actor);
     let name = actor.name.to_string();
-    let generation = operation::perform(shared.operator, operation, move |operator| operator.reload(name)).await?;
-    Ok(Json(json!({ "generation": generation })))
+    operation::perform(shared.operator, operation, move |operator| operator.reload(name)).await.map(Json)
 }
 
 /// Answers when the other process serves, or will not.

@@ -84,26 +84,54 @@ async fn as_many_requests_as_allowed_are_answered_at_once() {
 
 #[tokio::test]
 async fn as_many_connections_as_allowed_are_open_at_once() {
-    let admin = Admin::with_limits(Arc::default(), |limits| limits.connections = 1).await;
+    let operator = Recorder::waiting();
+    let admin = Admin::with_limits(operator.clone(), |limits| limits.connections = 1).await;
     let mut first = admin.connect().await;
-    let keep = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    first.write_all(keep).await.unwrap();
-    let mut byte = [0];
-    within(first.read_exact(&mut byte)).await.unwrap();
+    first.write_all(&bytes("POST /api/reload", DEPLOYER, b"")).await.unwrap();
+    until(|| !operator.calls().is_empty()).await;
     let mut second = admin.connect().await;
     // It is closed, with or without a reset, before it has said anything.
-    assert!(matches!(within(second.read(&mut byte)).await, Ok(0) | Err(_)));
-    drop(first);
-    within(async {
-        loop {
-            let mut stream = admin.connect().await;
-            let sent = stream.write_all(&bytes("GET /livez", "", b"")).await;
-            if sent.is_ok() && read(stream).await.is_ok_and(|said| said.status == 200) {
-                break;
-            }
-        }
-    })
-    .await;
+    assert!(matches!(within(second.read(&mut [0])).await, Ok(0) | Err(_)));
+    operator.go_on();
+    assert_eq!(read(first).await.unwrap().status, 200, "who is busy is not disturbed");
+    assert_eq!(admin.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_connection_that_was_idle_for_longest_makes_room() {
+    let admin = Admin::with_limits(Arc::default(), |limits| limits.connections = 2).await;
+    let keep = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (mut silent, mut kept) = (admin.connect().await, admin.connect().await);
+    kept.write_all(keep).await.unwrap();
+    within(kept.read_exact(&mut [0])).await.unwrap();
+    assert_eq!(admin.get("/livez").await.status, 200, "a third one is served");
+    assert!(matches!(within(silent.read(&mut [0])).await, Ok(0) | Err(_)), "the first is closed");
+    kept.write_all(keep).await.unwrap();
+    let mut answers = String::new();
+    while answers.matches("ok\n").count() < 2 {
+        let mut piece = [0; 512];
+        let read = within(kept.read(&mut piece)).await.unwrap();
+        assert!(read > 0, "the second is served on: {answers}");
+        answers.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn who_was_refused_and_sends_on_slowly_makes_room() {
+    let admin = Admin::with_limits(Arc::default(), |limits| limits.connections = 1).await;
+    let mut slow = admin.connect().await;
+    let request = bytes("PUT /api/plugins/jwt", &format!("{WASM}Content-Length: 1000\r\n"), b"abc");
+    slow.write_all(&request).await.unwrap();
+    assert_eq!(admin.get("/livez").await.status, 200);
+    assert!(matches!(within(slow.read_to_end(&mut Vec::new())).await, Ok(_) | Err(_)), "it is closed");
+}
+
+#[tokio::test]
+async fn a_head_of_too_many_fields_is_refused() {
+    let admin = Admin::of(Arc::default()).await;
+    let flood: String = (0..200).map(|number| format!("x{number}: 1\r\n")).collect();
+    assert_eq!(ask(admin.connect().await, &bytes("GET /livez", &flood, b"")).await.status, 431);
+    assert_eq!(admin.get("/livez").await.status, 200);
 }
 
 #[tokio::test]

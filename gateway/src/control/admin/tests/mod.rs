@@ -2,7 +2,9 @@
 
 mod config;
 mod events;
+mod hostile;
 mod limits;
+mod pace;
 mod reading;
 mod record;
 mod sockets;
@@ -22,7 +24,8 @@ use tokio::sync::{Semaphore, broadcast};
 use super::{Access, AdminLimits, AdminServer, AdminToken};
 use crate::config::model::{ListenAddress, Role};
 use crate::control::{
-    Answer, Asked, ConfigReport, Event, OperationError, Operator, PluginStatus, Status, Swap, SwapReport, UpgradeReport,
+    Answer, Asked, Changes, ConfigReport, ConfigRollback, Event, OperationError, Operator, PluginStatus, ReloadReport,
+    Status, Swap, SwapReport, UpgradeReport,
 };
 use crate::sockets::Claimed;
 
@@ -33,6 +36,17 @@ fn config_report() -> ConfigReport {
         source: "gateway.yaml".to_owned(),
         replaceable: true,
         documents: Vec::new(),
+        reload: Some(reload_report()),
+    }
+}
+
+fn reload_report() -> ReloadReport {
+    ReloadReport {
+        generation: 8,
+        previous_generation: 7,
+        sha256: "ef".repeat(32),
+        previous_sha256: "01".repeat(32),
+        changes: Changes { count: 2, named: vec!["route a: timeout".to_owned()] },
     }
 }
 
@@ -157,9 +171,9 @@ impl Operator for Recorder {
         Box::pin(self.outcome(report(&plugin)))
     }
 
-    fn reload(&self, actor: String) -> Answer<'_, u64> {
+    fn reload(&self, actor: String) -> Answer<'_, ReloadReport> {
         self.write(format!("reload by {actor}"));
-        Box::pin(self.outcome(8))
+        Box::pin(self.outcome(reload_report()))
     }
 
     fn upgrade(&self, actor: String) -> Answer<'_, UpgradeReport> {
@@ -185,9 +199,10 @@ impl Operator for Recorder {
         serde_json::json!([{ "number": 1 }])
     }
 
-    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, Value> {
+    fn roll_back_config(&self, number: Option<u64>, actor: String) -> Answer<'_, ConfigRollback> {
         self.write(format!("roll back config to {number:?} by {actor}"));
-        Box::pin(self.outcome(serde_json::json!({ "number": 1 })))
+        let since = "2026-01-01T00:00:00Z".to_owned();
+        Box::pin(self.outcome(ConfigRollback { number: 1, since, reload: reload_report() }))
     }
 
     fn explain(&self, asked: Asked) -> Answer<'_, Value> {
@@ -215,6 +230,7 @@ fn report(plugin: &str) -> SwapReport {
         previous_sha256: Some("ab".repeat(32)),
         state: "serving",
         generation: 8,
+        previous_generation: 7,
         rights_gained: Vec::new(),
         rights_lost: Vec::new(),
         took_ms: 1.5,

@@ -71,6 +71,38 @@ async fn an_operation_is_recorded_with_who_what_and_how_it_ended() {
 }
 
 #[tokio::test]
+async fn a_change_is_recorded_with_what_was_before_and_what_is_after() {
+    let log = Log::start();
+    let admin = Admin::of(Arc::default()).await;
+    for request in ["POST /api/plugins/jwt/promote", "POST /api/reload", "POST /api/config/rollback"] {
+        assert_eq!(admin.ask(request, "", b"").await.status, 200);
+    }
+    assert_eq!(admin.ask("PUT /api/config", "If-Match: *\r\n", b"version: 1").await.status, 200);
+    let record = log.record();
+    for line in &record {
+        assert_eq!((&line["generation_before"], &line["generation_after"]), (&7.into(), &8.into()), "{line}");
+    }
+    let digests = |line: &Value| (line["sha256_before"].clone(), line["sha256_after"].clone());
+    assert_eq!(digests(&record[0]), ("ab".repeat(32).into(), "cd".repeat(32).into()), "the component's");
+    for line in &record[1..] {
+        assert_eq!(digests(line), ("01".repeat(32).into(), "ef".repeat(32).into()), "the configuration's");
+        assert_eq!((&line["changes"], &line["changed"]), (&2.into(), &"route a: timeout; and 1 more".into()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn faults_are_recorded_by_their_places_and_without_what_stands_there() {
+    let log = Log::start();
+    let faults =
+        serde_json::json!([{ "file": "gateway.yaml", "line": 3, "column": 9, "message": "`hunter2` is no URL" }]);
+    let text = "3 | url: hunter2".to_owned();
+    let admin = Admin::of(Recorder::refusing(OperationError::Faults { text, faults, by_plugin: false })).await;
+    admin.ask("POST /api/reload", "", b"").await.problem(400);
+    let line = log.record().remove(0);
+    assert_eq!((&line["outcome"], &line["error"]), (&"faults".into(), &"1 faults, at gateway.yaml:3:9".into()));
+}
+
+#[tokio::test]
 async fn a_refused_component_is_recorded_with_its_own_digest() {
     let log = Log::start();
     let admin = Admin::of(Recorder::refusing(OperationError::Refused("it is no component".to_owned()))).await;

@@ -1,0 +1,117 @@
+//! What changes without anybody asking over the admin API, put on record as what is asked there: by signals, by sources that are
+//! followed, by files that are watched, and by trials that end on their evidence.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Gateway, GatewayError, Reloaded};
+use crate::config::{Texts, assemble, compare, environment};
+use crate::control::{Changes, OperationError, Record, ReloadReport, SwapReport, Turn};
+
+/// What a reload comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// HUP.
+    Signal,
+    /// A source that is followed has something else: `watch`, `etcd`, `consul`, `secret`.
+    Source(&'static str),
+    /// Somebody asked for it over the admin API, which has them on record: `admin`, `api`, `rollback`.
+    Operator(&'static str),
+}
+
+impl Cause {
+    /// In the word of metrics and the log.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Signal => SIGNAL,
+            Self::Source(word) | Self::Operator(word) => word,
+        }
+    }
+
+    /// Who is on record for it, unless that is somebody who asked.
+    fn actor(self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Signal => Some(SIGNAL.into()),
+            Self::Source(word) => Some(format!("source: {word}").into()),
+            Self::Operator(_) => None,
+        }
+    }
+}
+
+/// Tells what a reload changed, and has it on record where nobody asked for it.
+pub(super) async fn reload(
+    cause: Cause,
+    outcome: Result<Reloaded, GatewayError>,
+) -> Result<ReloadReport, GatewayError> {
+    let record = cause.actor().map(|actor| Record::new("reload", actor));
+    match outcome {
+        Ok(reloaded) => {
+            let report = told(reloaded).await;
+            if let Some(record) = record {
+                record.done(&Turn::from(&report));
+            }
+            Ok(report)
+        }
+        Err(error) => {
+            if let Some(record) = record {
+                record.failed(&OperationError::from(&error));
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn told(reloaded: Reloaded) -> ReloadReport {
+    let Reloaded { generation, previous_generation, texts, previous_texts } = reloaded;
+    let (sha256, previous_sha256) = (texts.sha256(), previous_texts.sha256());
+    // Reading thousands of routes twice takes its time, and what is served then is served already.
+    let compared = tokio::task::spawn_blocking(move || changes(&previous_texts, &texts)).await;
+    let changes = compared.ok().flatten().unwrap_or_default();
+    ReloadReport { generation, previous_generation, sha256, previous_sha256, changes }
+}
+
+fn changes(before: &Arc<Texts>, after: &Arc<Texts>) -> Option<Changes> {
+    if before == after {
+        return None;
+    }
+    let load = |texts| assemble(texts, &environment).ok();
+    Some(Changes::of(&compare(&load(before)?, &load(after)?)))
+}
+
+/// A plugin's version that changed by itself.
+pub(super) fn swap(
+    action: &'static str,
+    actor: &'static str,
+    plugin: &str,
+    reason: Option<String>,
+    outcome: &Result<SwapReport, OperationError>,
+) {
+    let record = Record::new(action, actor).on(plugin).because(reason);
+    match outcome {
+        Ok(report) => record.done(&report.into()),
+        Err(error) => record.failed(error),
+    }
+}
+
+impl Gateway {
+    /// As [`Self::upgrade`], for USR2.
+    pub async fn upgrade_on_signal(&self) {
+        let record = Record::new("upgrade", SIGNAL);
+        match self.upgrade().await {
+            Ok(report) => record.done(&(&report).into()),
+            Err(error) => record.failed(&error.into()),
+        }
+    }
+
+    /// Notes that a signal ends this gateway.
+    pub fn ends_on_signal(&self) {
+        Record::new("drain", SIGNAL).done(&Turn::default());
+    }
+}
+
+/// Who is on record for what a signal brings.
+const SIGNAL: &str = "signal";
+/// Who is on record for what becomes of a trial by its evidence.
+pub(super) const TRIAL: &str = "trial";
+/// Who is on record for a plugin that follows its file.
+pub(super) const WATCHED_FILE: &str = "source: watch";
