@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use harness::{Binary, Config, Load, Output, Upstream, guest, run, skip};
-use serde_json::Value;
+use harness::{Admin, Binary, Client, Config, Gateway, Load, Output, Upstream, guest, run, skip};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 const GATEWAY: Binary = Binary::new(env!("CARGO_BIN_EXE_witgate-under-test"), env!("CARGO_TARGET_TMPDIR"));
@@ -23,7 +23,7 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     gateway.reload_fails(config.clone().top("x: '<b>bold</b>'")).await;
     let load = Load::start(gateway.listener("http"), "/", 2);
     let admin = gateway.admin();
-    let seen = browser.visit(&format!("http://{}/", admin.address), &admin.token).await;
+    let seen = browser.visit("visit.mjs", &admin).await;
     let tally = load.stop().await;
     assert_eq!((tally.of(200), tally.failures.as_slice()), (tally.total(), [].as_slice()), "{tally:?}");
 
@@ -44,7 +44,7 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     shows("reload", &["The last reload failed", "<b>bold</b>"]);
     assert_eq!(seen["lockedBefore"], 4, "without a token nothing can be done: {seen}");
     // Names and reasons are text, whatever they look like; and nothing comes from elsewhere.
-    assert_eq!((&seen["injected"], &seen["origins"].as_array().map(Vec::len)), (&0.into(), &Some(1)), "{seen}");
+    assert_eq!((&seen["injected"], &seen["strays"]), (&0.into(), &json!([])), "{seen}");
     let complaints = all("complaints");
     let expected = |line: &&str| line.contains("401");
     assert_eq!(
@@ -52,6 +52,90 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
         [""; 0],
         "the wrong token's aside"
     );
+}
+
+/// With what serves its requests.
+async fn plain() -> (Gateway, Upstream) {
+    let origin = Upstream::echo().await;
+    let config = Config::to(&origin)
+        .top("admin: { address: 127.0.0.1:0 }\nstate_dir: state")
+        .plugin("stamp", &guest("stamp"))
+        .route("filters: [{ use: stamp, config: { name: x-stamp, value: '1' } }]");
+    (GATEWAY.start(&config).await, origin)
+}
+
+fn numbers(value: &Value) -> impl Iterator<Item = (&str, f64)> {
+    value.as_object().into_iter().flatten().filter_map(|(name, number)| Some((name.as_str(), number.as_f64()?)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_things_are_called_nothing_runs_and_nothing_is_markup() {
+    let Some(browser) = Browser::find().await else { return };
+    let (gateway, _origin) = plain().await;
+    let seen = browser.visit("hostile.mjs", &gateway.admin()).await;
+    assert_eq!((&seen["ran"], &seen["violations"]), (&Value::Null, &json!([])), "a script ran, or tried to");
+    assert_eq!((&seen["foreign"], &seen["handlers"]), (&json!(["form"]), &json!(0)), "the dialog's form is our own");
+    assert_eq!((&seen["invisible"], &seen["strays"]), (&json!(0), &json!([])), "{seen}");
+    assert_eq!(seen["wide"], false, "no name makes the page wider than the window");
+    assert!(seen["tallest"].as_f64() < Some(400.0), "nor a row taller than the others: {}", seen["tallest"]);
+    for place in ["routes", "plugins", "upstreams", "events", "reload", "notice", "dialog"] {
+        let text = seen[place].as_str().unwrap_or_default();
+        assert!(text.contains("<img src=x onerror=") && !text.is_empty(), "names are shown as they are in {place}");
+    }
+    for place in ["routes", "plugins", "upstreams", "events", "reload", "notice"] {
+        let text = seen[place].as_str().unwrap_or_default();
+        assert!(
+            text.contains("\\u{202e}") && text.contains("\\u{1b}"),
+            "what nobody would see is written out in {place}"
+        );
+    }
+    let complaints: Vec<&str> = seen["complaints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    assert!(complaints.iter().all(|line| line.contains("422")), "{complaints:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_can_be_done_by_the_keyboard_and_read_in_the_light_and_in_the_dark() {
+    let Some(browser) = Browser::find().await else { return };
+    let (gateway, _origin) = plain().await;
+    let seen = browser.visit("people.mjs", &gateway.admin()).await;
+    assert_eq!(seen["outlined"], json!([true, true, true]), "the focus is seen: {seen}");
+    assert_eq!(seen["focusAfterEscape"], "Sign in", "and goes back to where it was");
+    assert_ne!(seen["light"], seen["dark"]);
+    for scheme in ["light", "dark"] {
+        let low: Vec<_> = numbers(&seen["contrasts"][scheme]).filter(|(_, ratio)| *ratio < 4.5).collect();
+        assert!(numbers(&seen["contrasts"][scheme]).count() == 12 && low.is_empty(), "{scheme}: {low:?}");
+    }
+    assert_eq!((&seen["unlabelled"], &seen["complaints"], &seen["strays"]), (&json!(0), &json!([]), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_and_each_of_its_files_forbid_what_they_do_not_need() {
+    let (gateway, _origin) = plain().await;
+    let admin = gateway.admin();
+    let page = admin.get("/").await;
+    let html = page.text();
+    let files = html.split('"').filter(|word| [".js", ".css", ".svg"].iter().any(|end| word.ends_with(end)));
+    let mut paths: Vec<String> = files.map(|file| format!("/{file}")).collect();
+    paths.extend(["/", "/dom.js", "/views.js"].map(str::to_owned));
+    for path in paths {
+        let said = Client::connect(admin.address)
+            .await
+            .ask(&[&format!("GET {path} HTTP/1.1"), &format!("Host: {}", admin.address)], "")
+            .await;
+        let policy = said.field("content-security-policy").unwrap_or_default();
+        assert_eq!(said.status, 200, "{path}");
+        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "base-uri 'none'"] {
+            assert!(policy.contains(part), "{path}: `{part}` in {policy}");
+        }
+        for part in ["form-action 'none'", "frame-ancestors 'none'", "connect-src 'self'"] {
+            assert!(policy.contains(part), "{path}: `{part}` in {policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{path}: {policy}");
+        assert_eq!(said.field("x-content-type-options"), Some("nosniff"), "{path}");
+    }
+    assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" on"), "nothing is inline");
+    assert_eq!(html.matches("<script").count(), html.matches("<script type=\"module\" src=").count());
+    assert!(!html.contains("http:") && !html.contains("https:") && !html.contains("//"), "nothing is from elsewhere");
 }
 
 /// Chromium, and what drives it.
@@ -90,10 +174,10 @@ impl Browser {
     }
 
     /// What a visit shows; with `WITGATE_PICTURES` set to a folder, that gets screenshots.
-    async fn visit(&self, url: &str, token: &str) -> Value {
+    async fn visit(&self, script: &str, admin: &Admin) -> Value {
         let mut node = Command::new("node");
-        node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/dashboard/visit.mjs"));
-        node.args([&self.playwright, &self.program]).args([url, token]);
+        node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard").join(script));
+        node.args([&self.playwright, &self.program]).args([&format!("http://{}/", admin.address), &admin.token]);
         node.args(std::env::var_os("WITGATE_PICTURES"));
         node.env("SWAP_SOURCE", format!("file:{}", guest("impostor").display()));
         let Output { code, stdout, stderr } = run(&mut node).await;

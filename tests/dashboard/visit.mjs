@@ -4,31 +4,11 @@
 //
 // PLAYWRIGHT is the folder of playwright-core; PICTURES one that gets screenshots.
 
-import { createRequire } from "node:module";
 import { join } from "node:path";
+import { open } from "./browser.mjs";
 
 const [playwright, chromium, url, token, pictures] = process.argv.slice(2);
-const { chromium: browserType } = createRequire(import.meta.url)(playwright);
-
-const browser = await browserType.launch({
-  executablePath: chromium,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
-const page = await browser.newPage({ viewport: { width: 1280, height: 1250 }, colorScheme: "light" });
-page.setDefaultTimeout(60_000);
-const complaints = [];
-const requests = new Set();
-page.on("pageerror", (error) => complaints.push(String(error)));
-page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-page.on("request", (request) => requests.add(new URL(request.url()).origin));
+const { browser, page, complaints, strays } = await open(playwright, chromium, url);
 
 const text = (selector) => page.locator(selector).allInnerTexts();
 const row = (section, name) => page.locator(`#${section} tr`, { hasText: name });
@@ -85,4 +65,4 @@ await page.click("dialog button[value=yes]");
 await page.locator("#state", { hasText: "sign in" }).waitFor();
 
 await browser.close();
-console.log(JSON.stringify({ ...seen, complaints, origins: [...requests] }));
+console.log(JSON.stringify({ ...seen, complaints, strays }));

@@ -2,6 +2,7 @@
 
 import * as actions from "./actions.js";
 import { listen, read, readText, token } from "./client.js";
+import { visible } from "./dom.js";
 import { History, parse } from "./metrics.js";
 import * as views from "./views.js";
 
@@ -20,7 +21,7 @@ async function look() {
     ]);
     state.history.add(performance.now(), parse(metrics));
     Object.assign(state, { status, routes, plugins, upstreams });
-    stateLine.textContent = `${status.ready ? "serving" : "not ready"} · version ${status.version} · ${status.workers} workers`;
+    stateLine.textContent = visible(`${status.ready ? "serving" : "not ready"} · version ${status.version} · ${status.workers} workers`);
     stateLine.className = `state ${status.ready ? "good" : "warn"}`;
     draw();
   } catch (error) {
@@ -47,7 +48,7 @@ function select(route) {
 }
 
 function tell(text, kind) {
-  notice.textContent = text;
+  notice.textContent = visible(text);
   notice.className = `notice ${kind}`;
   notice.hidden = false;
 }

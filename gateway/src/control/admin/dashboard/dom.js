@@ -1,5 +1,5 @@
 // Elements, made from data. Text becomes text nodes and nothing else: what a configuration, a plugin or an upstream is called is
-// never read as markup.
+// never read as markup, nor does it hide characters or take more room than the rest.
 
 /** An element with attributes, listeners (`onclick`) and children: elements, text or numbers. */
 export function element(name, attributes = {}, ...children) {
@@ -9,9 +9,20 @@ export function element(name, attributes = {}, ...children) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else made.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== undefined && child !== null));
+  const given = children.flat().filter((child) => child !== undefined && child !== null);
+  made.append(...given.map((child) => (child instanceof Node ? child : visible(String(child)))));
   return made;
 }
+
+/** Text with what nobody would see written out: control characters, and those that turn the order of others around (Unicode UAX 9). */
+export function visible(text) {
+  const shown = text.length > TEXT_SHOWN ? `${text.slice(0, TEXT_SHOWN)} … (${text.length} characters)` : text;
+  return shown.replace(HIDDEN, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
+}
+
+const HIDDEN = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+/** A diagnosis is shown whole; of what is longer, the log has the rest. */
+const TEXT_SHOWN = 8000;
 
 /** A table: `columns` are `[title, cell of a row, class]`; `attributes` are those of a row. */
 export function table(columns, rows, { empty, attributes = () => ({}) }) {

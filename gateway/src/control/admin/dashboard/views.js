@@ -98,7 +98,7 @@ export function plugins({ plugins, history, signedIn }, act) {
   const FAILED = new Set(["error", "trap", "deadline", "memory"]);
   const columns = [
     ["Plugin", (plugin) => element("strong", {}, plugin.name)],
-    ["Source", (plugin) => plugin.source, "wrap"],
+    ["Source", (plugin) => element("span", { title: plugin.source }, plugin.source)],
     ["Version", (plugin) => element("code", { title: plugin.sha256 }, plugin.sha256.slice(0, 12))],
     ["Decided by", (plugin) => decided(plugin)],
     ["May use", (plugin) => rights(plugin), "wrap"],
@@ -106,7 +106,7 @@ export function plugins({ plugins, history, signedIn }, act) {
     ["Failures", (plugin) => failures(calls(plugin, (outcome) => FAILED.has(outcome)), calls(plugin, () => true)), "number"],
     ["p99", (plugin) => time(history.quantile(0.99, "witgate_plugin_duration_seconds", { plugin: plugin.name })), "number"],
     ["On trial", (plugin) => trial(plugin.rollout)],
-    ["", (plugin) => actions(plugin, signedIn, act)],
+    ["", (plugin) => actions(plugin, signedIn, act), "whole"],
   ];
   show("plugins", table(columns, plugins, { empty: "No plugin is declared." }));
 }
