@@ -1,8 +1,10 @@
-//! The dashboard, as a browser shows it: Chromium, driven by playwright-core from the npm registry.
+//! The dashboard, as a browser shows it: Chromium, driven by playwright-core from the npm registry. And the example's dashboard for Grafana, as
+//! Prometheus answers it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use harness::{Admin, Binary, Client, Config, Gateway, Load, Output, Upstream, guest, run, skip};
+use harness::{Admin, Binary, Client, Config, Gateway, Load, Output, Prometheus, Upstream, guest, run, skip};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -136,6 +138,83 @@ async fn the_page_and_each_of_its_files_forbid_what_they_do_not_need() {
     assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" on"), "nothing is inline");
     assert_eq!(html.matches("<script").count(), html.matches("<script type=\"module\" src=").count());
     assert!(!html.contains("http:") && !html.contains("https:") && !html.contains("//"), "nothing is from elsewhere");
+}
+
+/// Everything that the example's dashboard for Grafana has a panel for: answers, failures, further tries, limits, circuits, plugins.
+async fn busy(origin: &Upstream, down: &Upstream) -> Gateway {
+    let collector = Upstream::down().await;
+    let top = format!(
+        "admin: {{ address: 127.0.0.1:0 }}\nprobes: {{ address: 127.0.0.1:0 }}\nstate_dir: state\n\
+         telemetry: {{ access_log: {{ output: 'file:access.log' }}, tracing: {{ otlp: 'http://{collector}', sample: 100%, timeout: 1s }} }}"
+    );
+    let filters = "filters: [{ use: rate-limit, config: { key: client-ip, rate: 40/1s, burst: 20 } }, { use: circuit-breaker }, \
+                   { use: stamp, config: { name: x-stamp, value: s } }]";
+    let broken = format!("reports: {{ endpoints: [{{ url: 'http://{down}' }}], retries: {{ attempts: 1 }} }}");
+    let config = Config::to(origin).top(&top).plugin("stamp", &guest("stamp")).route(filters).and_route(
+        "name: reports\nmatch: { path: { prefix: /reports } }\nfilters: [{ use: circuit-breaker, config: { min_requests: 5 } }]\nupstream: reports",
+    );
+    let config = config.to_string().replace("upstreams:\n", &format!("upstreams:\n  {broken}\n"));
+    GATEWAY.start(config).await
+}
+
+/// The panels of a dashboard for Grafana, with what stands for its variables.
+fn panels() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/observability/dashboard.json");
+    let text = std::fs::read_to_string(path).expect("the example has a dashboard");
+    let dashboard: Value = serde_json::from_str(&text.replace("$__rate_interval", "5s")).expect("a dashboard is JSON");
+    dashboard["panels"].as_array().cloned().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_panel_of_the_dashboard_for_grafana_finds_something_in_prometheus() {
+    let (origin, down) = (Upstream::echo().await, Upstream::down().await);
+    let gateway = busy(&origin, &down).await;
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/observability");
+    let Some(prometheus) = Prometheus::start(&example, gateway.probes()).await else { return };
+    let loads = ["/", "/reports"].map(|path| Load::start(gateway.listener("http"), path, 1));
+    let panels = panels();
+    assert!(panels.len() > 10);
+    for panel in &panels {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().expect("a target has a query");
+            harness::within(query, async {
+                while prometheus.query(query).await.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            })
+            .await;
+        }
+    }
+    assert!(prometheus.rules().await.contains(&"WitgateErrors".to_owned()), "it knows the alerts");
+    if let Some(pictures) = std::env::var_os("WITGATE_PICTURES") {
+        draw(&prometheus, panels, Path::new(&pictures)).await;
+    }
+    for load in loads {
+        assert!(load.stop().await.total() > 0);
+    }
+}
+
+/// Draws the panels with what Prometheus found for them in a while.
+async fn draw(prometheus: &Prometheus, panels: Vec<Value>, pictures: &Path) {
+    const SECONDS: u64 = 60;
+    let Some(browser) = Browser::find().await else { return };
+    tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+    let mut drawn = Vec::new();
+    for mut panel in panels {
+        for target in panel["targets"].as_array_mut().into_iter().flatten() {
+            let query = target["expr"].as_str().unwrap_or_default().to_owned();
+            target["found"] = prometheus.range(&query, SECONDS).await.into();
+        }
+        drawn.push(panel);
+    }
+    let file = pictures.join("panels.json");
+    std::fs::write(&file, Value::from(drawn).to_string()).expect("the folder takes files");
+    let mut node = Command::new("node");
+    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard/panels.mjs"));
+    node.args([&browser.playwright, &browser.program, &file, &pictures.join("panels.png")]);
+    let Output { code, stderr, .. } = run(&mut node).await;
+    assert_eq!(code, 0, "{stderr}");
+    std::fs::remove_file(file).expect("it is ours");
 }
 
 /// Chromium, and what drives it.

@@ -73,7 +73,13 @@ async fn the_configurations_of_the_plugins_readmes_are_valid() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_that_documents_show_are_understood() {
     let mut shown = 0;
-    for document in ["README.md", "plugin-sdk/README.md", "gateway/docs/operations.md", "gateway/docs/sources.md"] {
+    for document in [
+        "README.md",
+        "plugin-sdk/README.md",
+        "gateway/docs/operations.md",
+        "gateway/docs/sources.md",
+        "gateway/docs/upgrades.md",
+    ] {
         let text = fs::read_to_string(root().join(document)).expect("a document is text");
         let lines = blocks(&text, "sh").flat_map(str::lines);
         for command in lines.filter_map(|line| line.strip_prefix("witgate ")) {

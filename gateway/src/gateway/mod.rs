@@ -71,6 +71,7 @@ pub(crate) use engine::plugin_runtime;
 use listeners::Listeners;
 use outage::Outage;
 use pid_file::PidFile;
+use record::Reloaded;
 pub use source::Source;
 use source::{Attempt, First, Prepared, ToldConfig, Wanted, build};
 use trials::Trials;
@@ -355,14 +356,6 @@ impl Gateway {
         }
         record::reload(cause, outcome).await
     }
-}
-
-/// A configuration that has taken another's place.
-struct Reloaded {
-    generation: u64,
-    previous_generation: u64,
-    texts: Arc<Texts>,
-    previous_texts: Arc<Texts>,
 }
 
 impl Shared {

@@ -4,9 +4,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Gateway, GatewayError, Reloaded};
+use super::{Gateway, GatewayError};
 use crate::config::{Texts, assemble, compare, environment};
 use crate::control::{Changes, OperationError, Record, ReloadReport, SwapReport, Turn};
+
+/// A configuration that has taken another's place.
+pub(super) struct Reloaded {
+    pub(super) generation: u64,
+    pub(super) previous_generation: u64,
+    pub(super) texts: Arc<Texts>,
+    pub(super) previous_texts: Arc<Texts>,
+}
 
 /// What a reload comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
