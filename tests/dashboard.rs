@@ -14,9 +14,16 @@ const GATEWAY: Binary = Binary::new(env!("CARGO_BIN_EXE_witgate-under-test"), en
 async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     let Some(browser) = Browser::find().await else { return };
     let origin = Upstream::echo().await;
+    // Under names of their own, for the pictures.
+    let folder = tempfile::tempdir().expect("the system gives a temporary folder");
+    let [stamp, next] = [("stamp", "stamp.wasm"), ("impostor", "stamp-2.wasm")].map(|(name, file)| {
+        let place = folder.path().join(file);
+        std::fs::copy(guest(name), &place).expect("a temporary folder takes files");
+        place
+    });
     let config = Config::to(&origin)
         .top("admin: { address: 127.0.0.1:0 }\nstate_dir: state")
-        .plugin("stamp", &guest("stamp"))
+        .plugin("stamp", &stamp)
         .route("filters:")
         .route("  - { use: cors, config: { allow_origins: ['https://example.com'] } }")
         .route("  - { use: stamp, config: { name: x-stamp, value: '1' } }");
@@ -25,7 +32,7 @@ async fn an_operator_sees_the_gateway_and_swaps_a_plugin() {
     gateway.reload_fails(config.clone().top("x: '<b>bold</b>'")).await;
     let load = Load::start(gateway.listener("http"), "/", 2);
     let admin = gateway.admin();
-    let seen = browser.visit("visit.mjs", &admin).await;
+    let seen = browser.visit("visit.mjs", &admin, &[&format!("file:{}", next.display())]).await;
     let tally = load.stop().await;
     assert_eq!((tally.of(200), tally.failures.as_slice()), (tally.total(), [].as_slice()), "{tally:?}");
 
@@ -74,7 +81,7 @@ fn numbers(value: &Value) -> impl Iterator<Item = (&str, f64)> {
 async fn whatever_things_are_called_nothing_runs_and_nothing_is_markup() {
     let Some(browser) = Browser::find().await else { return };
     let (gateway, _origin) = plain().await;
-    let seen = browser.visit("hostile.mjs", &gateway.admin()).await;
+    let seen = browser.visit("hostile.mjs", &gateway.admin(), &[]).await;
     assert_eq!((&seen["ran"], &seen["violations"]), (&Value::Null, &json!([])), "a script ran, or tried to");
     assert_eq!((&seen["foreign"], &seen["handlers"]), (&json!(["form"]), &json!(0)), "the dialog's form is our own");
     assert_eq!((&seen["invisible"], &seen["strays"]), (&json!(0), &json!([])), "{seen}");
@@ -99,7 +106,7 @@ async fn whatever_things_are_called_nothing_runs_and_nothing_is_markup() {
 async fn everything_can_be_done_by_the_keyboard_and_read_in_the_light_and_in_the_dark() {
     let Some(browser) = Browser::find().await else { return };
     let (gateway, _origin) = plain().await;
-    let seen = browser.visit("people.mjs", &gateway.admin()).await;
+    let seen = browser.visit("people.mjs", &gateway.admin(), &[]).await;
     assert_eq!(seen["outlined"], json!([true, true, true]), "the focus is seen: {seen}");
     assert_eq!(seen["focusAfterEscape"], "Sign in", "and goes back to where it was");
     assert_ne!(seen["light"], seen["dark"]);
@@ -253,12 +260,11 @@ impl Browser {
     }
 
     /// What a visit shows; with `WITGATE_PICTURES` set to a folder, that gets screenshots.
-    async fn visit(&self, script: &str, admin: &Admin) -> Value {
+    async fn visit(&self, script: &str, admin: &Admin, more: &[&str]) -> Value {
         let mut node = Command::new("node");
         node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard").join(script));
         node.args([&self.playwright, &self.program]).args([&format!("http://{}/", admin.address), &admin.token]);
-        node.args(std::env::var_os("WITGATE_PICTURES"));
-        node.env("SWAP_SOURCE", format!("file:{}", guest("impostor").display()));
+        node.args(more).args(std::env::var_os("WITGATE_PICTURES"));
         let Output { code, stdout, stderr } = run(&mut node).await;
         assert_eq!(code, 0, "{stderr}");
         serde_json::from_str(&stdout).expect("the visit prints JSON")

@@ -6,11 +6,11 @@ import { readFileSync } from "node:fs";
 import { open } from "./browser.mjs";
 
 const [playwright, chromium, file, picture] = process.argv.slice(2);
-const { browser, page } = await open(playwright, chromium, "http://127.0.0.1/", { viewport: { width: 1500, height: 900 }, colorScheme: "dark" });
+const { browser, page } = await open(playwright, chromium, "http://127.0.0.1/", { viewport: { width: 1500, height: 600 }, colorScheme: "dark" });
 const COLOURS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#37872d", "#8ab8ff"];
 
 await page.setContent(`<style>
-  body { margin: 0; padding: 12px; background: #111217; color: #ccccdc; font: 13px system-ui, sans-serif; display: grid; grid-template-columns: repeat(3, 1fr); gap: 10px; width: 1476px; }
+  body { margin: 0; padding: 12px; background: #111217; color: #ccccdc; font: 13px system-ui, sans-serif; display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 10px; width: 1476px; }
   figure { margin: 0; padding: 8px 10px; background: #181b1f; border: 1px solid #2c3235; border-radius: 3px; }
   figcaption { font-weight: 500; margin-bottom: 4px; }
   text { fill: #9fa7b3; font-size: 10px; }

@@ -1,13 +1,13 @@
 // Visits the dashboard in headless Chromium as an operator would, and prints what it saw as JSON.
 //
-//     node visit.mjs PLAYWRIGHT CHROMIUM URL TOKEN [PICTURES]
+//     node visit.mjs PLAYWRIGHT CHROMIUM URL TOKEN SOURCE [PICTURES]
 //
-// PLAYWRIGHT is the folder of playwright-core; PICTURES one that gets screenshots.
+// PLAYWRIGHT is the folder of playwright-core; SOURCE that of another version of the plugin; PICTURES one that gets screenshots.
 
 import { join } from "node:path";
 import { open } from "./browser.mjs";
 
-const [playwright, chromium, url, token, pictures] = process.argv.slice(2);
+const [playwright, chromium, url, token, source, pictures] = process.argv.slice(2);
 const { browser, page, complaints, strays } = await open(playwright, chromium, url);
 
 const text = (selector) => page.locator(selector).allInnerTexts();
@@ -39,7 +39,7 @@ await page.fill("dialog input", token);
 await page.click("dialog button[value=yes]");
 await row("plugins", "stamp").locator("button", { hasText: "Swap" }).and(page.locator(":enabled")).waitFor();
 await row("plugins", "stamp").locator("button", { hasText: "Swap" }).click();
-await page.fill("dialog input[name=source]", process.env.SWAP_SOURCE);
+await page.fill("dialog input[name=source]", source);
 await page.fill("dialog input[name=reason]", "<img src=x onerror=alert(1)>");
 await page.click("dialog button[value=yes]");
 await page.locator("#notice", { hasText: "swap stamp: serving" }).waitFor();

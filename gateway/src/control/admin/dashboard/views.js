@@ -98,7 +98,7 @@ export function plugins({ plugins, history, signedIn }, act) {
   const FAILED = new Set(["error", "trap", "deadline", "memory"]);
   const columns = [
     ["Plugin", (plugin) => element("strong", {}, plugin.name)],
-    ["Source", (plugin) => element("span", { title: plugin.source }, plugin.source)],
+    ["Source", (plugin) => element("span", { title: plugin.source }, plugin.source), "short"],
     ["Version", (plugin) => element("code", { title: plugin.sha256 }, plugin.sha256.slice(0, 12))],
     ["Decided by", (plugin) => decided(plugin)],
     ["May use", (plugin) => rights(plugin), "wrap"],
