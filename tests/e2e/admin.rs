@@ -1,6 +1,8 @@
 //! The admin server and the commands that ask it: what serves is seen and changed, by those who may, and on record.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use harness::{Admin, Client, Config, Gateway, Output, Upstream, guest, http, sha256, variant};
 use serde_json::{Value, json};
@@ -165,6 +167,35 @@ async fn a_drain_may_be_ordered_and_is_no_longer_ready() {
     assert_eq!(gateway.ended().await.code, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_view_tells_what_the_document_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/docs/operations.md");
+    let page = fs::read_to_string(page).expect("a document is text");
+    let row = |view: &str| {
+        let row = page.lines().find_map(|line| line.strip_prefix(&format!("| {view} | ")));
+        let row = row.unwrap_or_else(|| panic!("a row for {view}"));
+        row.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+    let origin = Upstream::echo().await;
+    let found = "found: { discovery: { dns: 'localhost:9', refresh: 1h } }";
+    let config = administered(&origin).to_string().replace("upstreams:\n", &format!("upstreams:\n  {found}\n"));
+    let gateway = GATEWAY.start(config).await;
+    let admin = gateway.admin();
+    let get = async |path: &str| admin.get(path).await.json();
+    let (status, routes, upstreams) = (get("/api/status").await, get("/api/routes").await, get("/api/upstreams").await);
+    let plugins = get("/api/plugins").await;
+    assert_eq!(keys(&status), row("`/api/status`"));
+    assert_eq!(keys(&routes[0]), row("`/api/routes`"));
+    assert_eq!((&routes[0]["name"], &routes[0]["filters"]), (&json!("all"), &json!(["stamp"])), "{routes}");
+    assert_eq!((&routes[0]["path"], &routes[0]["upstreams"]), (&json!("/"), &json!(["origin"])), "{routes}");
+    assert_eq!(keys(&upstreams[0]), row("`/api/upstreams`"), "the one that is discovered stands first");
+    let origin = &upstreams.as_array().expect("a list").iter().find(|one| one["name"] == "origin").expect("it is there")["endpoints"];
+    assert_eq!(keys(&origin[0]), row("an endpoint"));
+    assert_eq!(keys(&plugins[0]), row("`/api/plugins`"));
+    assert_eq!(keys(&get("/api/plugins/stamp").await), row("`/api/plugins`"));
+}
+
 // ---- the commands ----
 
 fn ok(output: &Output) -> &str {
@@ -173,7 +204,7 @@ fn ok(output: &Output) -> &str {
 }
 
 /// A second version of `stamp` in a file.
-fn next_version(folder: &std::path::Path) -> (String, String) {
+fn next_version(folder: &Path) -> (String, String) {
     let (component, path) = (variant("stamp", "next"), folder.join("next.wasm"));
     fs::write(&path, &component).expect("a temporary folder takes files");
     (format!("file:{}", path.display()), sha256(&component))

@@ -60,6 +60,7 @@ impl Operator for Gateway {
             };
             serde_json::json!({
                 "name": &*route.name,
+                "path": &*route.pattern,
                 "filters": route.chain.names().collect::<Vec<_>>(),
                 "upstreams": upstreams,
                 "timeout_s": route.timeout.as_secs_f64(),
