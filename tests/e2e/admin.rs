@@ -190,7 +190,12 @@ async fn each_view_tells_what_the_document_says() {
     assert_eq!((&routes[0]["name"], &routes[0]["filters"]), (&json!("all"), &json!(["stamp"])), "{routes}");
     assert_eq!((&routes[0]["path"], &routes[0]["upstreams"]), (&json!("/"), &json!(["origin"])), "{routes}");
     assert_eq!(keys(&upstreams[0]), row("`/api/upstreams`"), "the one that is discovered stands first");
-    let origin = &upstreams.as_array().expect("a list").iter().find(|one| one["name"] == "origin").expect("it is there")["endpoints"];
+    let origin = &upstreams
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["name"] == "origin")
+        .expect("it is there")["endpoints"];
     assert_eq!(keys(&origin[0]), row("an endpoint"));
     assert_eq!(keys(&plugins[0]), row("`/api/plugins`"));
     assert_eq!(keys(&get("/api/plugins/stamp").await), row("`/api/plugins`"));

@@ -74,6 +74,8 @@ async fn guesses_at_tokens_end_soon_and_take_nothing_from_probes() {
     let said = gateway.command(&["reload"]).await;
     assert!(said.code == 1 && said.stderr.contains("too many wrong tokens"), "{said:?}");
     serves(&gateway, "guesses").await;
+    let metrics = Client::connect(gateway.probes()).await.get("/metrics").await.text();
+    assert!(metrics.contains("witgate_admin_refused_total{reason=\"token\"} 10\n"), "{metrics}");
     let denied = gateway.log().lines().iter().filter(|line| line.field("action") == Some("denied")).count();
     assert_eq!(denied, 11, "each guess, and once that it goes on");
 }

@@ -39,6 +39,10 @@ async fn a_renewed_certificate_is_taken_up_under_open_connections() {
     let new = authority.certificate(&["test.example"]);
     new.write(folder.path(), "site");
     gateway.log().wait("the renewal", |line| line.message() == "a certificate is renewed").await;
+    let renewed = |line: &harness::Line| line.message() == "audit" && line.field("action") == Some("renew");
+    let line = gateway.log().wait("the renewal on record", renewed).await;
+    let told = (line.field("actor"), line.number("generation_before"), line.number("generation_after"));
+    assert_eq!(told, (Some("source: watch"), Some(1), Some(2)), "{}", line.text);
     let connection = client().connect("test.example").await.expect("a handshake");
     assert!(connection.certificate() == new.der);
     assert_eq!((http1.get("/").await.status, http2.get("/").await.status), (200, 200), "as if nothing had been");

@@ -62,6 +62,9 @@ pub trait Operator: Send + Sync + 'static {
     /// Starts the program anew on this gateway's sockets; when it serves, this gateway drains and ends.
     fn upgrade(&self, actor: String) -> Answer<'_, UpgradeReport>;
 
+    /// The admin server did not let a request in: `token`, `forbidden`, `pace`, `host`, `busy`.
+    fn refused(&self, reason: &'static str);
+
     /// All metrics in Prometheus's text format (version 0.0.4).
     fn metrics(&self) -> String;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::Shared;
+use super::{Shared, record};
 use crate::config::model::Listener;
 use crate::snapshot::{self, Renewal};
 use crate::telemetry::{CertificateSample, HandshakeSample};
@@ -117,9 +117,12 @@ impl Shared {
             return;
         }
         let (config, overrides) = (running.config.clone(), running.overrides.clone());
-        if let Err(error) = self.commit(&mut running, snapshot.with_listener(new), config, overrides).await {
-            return tracing::error!(listener = name, %error, "new certificates cannot serve");
-        }
+        let before = snapshot.generation;
+        let after = match self.commit(&mut running, snapshot.with_listener(new), config, overrides).await {
+            Ok(snapshot) => snapshot.generation,
+            Err(error) => return tracing::error!(listener = name, %error, "new certificates cannot serve"),
+        };
+        record::certificates(&name, [before, after]);
         for certificate in renewed {
             self.tell_renewed(&name, &certificate);
         }

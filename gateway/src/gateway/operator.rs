@@ -146,6 +146,10 @@ impl Operator for Gateway {
         to_its_end(async move { Self::upgrade(&gateway).await.map_err(OperationError::from) })
     }
 
+    fn refused(&self, reason: &'static str) {
+        self.0.metrics.admin_refused(reason);
+    }
+
     fn metrics(&self) -> String {
         let snapshot = self.0.current.load_full();
         let told = self.0.told();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Gateway, GatewayError};
 use crate::config::{Texts, assemble, compare, environment};
-use crate::control::{Changes, OperationError, Record, ReloadReport, SwapReport, Turn};
+use crate::control::{Changes, OperationError, Record, ReloadReport, State, SwapReport, Turn};
 
 /// A configuration that has taken another's place.
 pub(super) struct Reloaded {
@@ -101,6 +101,13 @@ pub(super) fn swap(
     }
 }
 
+/// Certificates of a listener that are others now.
+pub(super) fn certificates(listener: &str, [before, after]: [u64; 2]) {
+    let state = |generation| State { generation: Some(generation), ..State::default() };
+    let changes = Changes { count: 1, named: vec![format!("certificates of listener {listener}")] };
+    Record::new("renew", WATCHED).done(&Turn { before: state(before), after: state(after), changes: Some(changes) });
+}
+
 impl Gateway {
     /// As [`Self::upgrade`], for USR2.
     pub async fn upgrade_on_signal(&self) {
@@ -121,5 +128,5 @@ impl Gateway {
 const SIGNAL: &str = "signal";
 /// Who is on record for what becomes of a trial by its evidence.
 pub(super) const TRIAL: &str = "trial";
-/// Who is on record for a plugin that follows its file.
-pub(super) const WATCHED_FILE: &str = "source: watch";
+/// Who is on record for what follows its files.
+pub(super) const WATCHED: &str = "source: watch";

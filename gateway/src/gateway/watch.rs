@@ -115,7 +115,7 @@ impl Shared {
             Err(error) => Err(OperationError::Refused(format!("plugin `{name}` is refused: {error}"))),
         };
         self.account(name, "watch", "file", &outcome);
-        record::swap("swap", record::WATCHED_FILE, name, None, &outcome);
+        record::swap("swap", record::WATCHED, name, None, &outcome);
         outcome.map(drop)
     }
 }

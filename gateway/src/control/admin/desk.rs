@@ -13,7 +13,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::gate::Gate;
+use super::gate::{self, Gate};
 use super::problem::{self, Problem};
 use super::seats::Seat;
 use super::serve::Answering;
@@ -24,6 +24,7 @@ use crate::control::Operator;
 /// What answers requests.
 pub(super) struct Desk {
     pub(super) gate: Gate,
+    operator: Arc<dyn Operator>,
     limits: AdminLimits,
     requests: Semaphore,
     router: Router,
@@ -46,10 +47,10 @@ impl Desk {
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             streams: Arc::new(Semaphore::new(limits.streams)),
         };
-        let router =
-            routes().with_state(shared).merge(probes::routes().with_state(operator)).merge(dashboard::routes());
+        let probes = probes::routes().with_state(operator.clone());
+        let router = routes().with_state(shared).merge(probes).merge(dashboard::routes());
         let requests = Semaphore::new(limits.requests);
-        Ok(Self { gate: Gate::new(access, &limits)?, limits, requests, router })
+        Ok(Self { gate: Gate::new(access, &limits)?, operator, limits, requests, router })
     }
 }
 
@@ -65,6 +66,7 @@ impl Answering for Desk {
         let (actor, _permit) = match admitted {
             Ok(admitted) => admitted,
             Err(problem) => {
+                self.operator.refused(gate::reason(&problem));
                 if self.gate.is_worth_recording(&head, &peer, &problem) {
                     operation::denied(&head, &peer, &problem);
                 }

@@ -108,12 +108,16 @@ impl Gate {
         })
     }
 
-    /// Whether a refusal belongs on record: of each mutation, of each wrong token, and of a client that does not stop now and then.
+    /// Whether a refusal belongs on record: of each mutation and of each wrong token; of what comes again and again by itself, now and then.
     pub(super) fn is_worth_recording(&self, head: &Parts, peer: &Peer, problem: &Problem) -> bool {
         match problem.status() {
-            StatusCode::TOO_MANY_REQUESTS => self.told.take(&address(peer), Instant::now()).is_ok(),
             StatusCode::UNAUTHORIZED if head.headers.contains_key(AUTHORIZATION) => true,
-            _ => !matches!(head.method, Method::GET | Method::HEAD),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::MISDIRECTED_REQUEST | StatusCode::FORBIDDEN
+                if reads(&head.method) || problem.status() == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                self.told.take(&format!("{} {}", reason(problem), address(peer)), Instant::now()).is_ok()
+            }
+            _ => !reads(&head.method),
         }
     }
 }
@@ -124,10 +128,25 @@ impl Rules {
     }
 }
 
+/// Why a request was not let in, in the word of metrics.
+pub(super) fn reason(problem: &Problem) -> &'static str {
+    match problem.status() {
+        StatusCode::UNAUTHORIZED => "token",
+        // Of a role that does not do, or of another site's page.
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::TOO_MANY_REQUESTS => "pace",
+        StatusCode::SERVICE_UNAVAILABLE => "busy",
+        _ => "host",
+    }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 /// What each request needs. What this does not know needs the most.
 fn need(method: &Method, path: &str) -> Need {
-    let reads = *method == Method::GET || *method == Method::HEAD;
-    if reads {
+    if reads(method) {
         // The page itself tells nothing; what it asks for then is read like anything else.
         let is_open = matches!(path, "/livez" | "/readyz") || dashboard::has(path);
         return if is_open { Need::Nothing } else { Need::Reading };

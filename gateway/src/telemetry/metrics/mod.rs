@@ -32,6 +32,7 @@ pub struct Metrics {
     swaps: IntCounterVec,
     certificate_renewals: IntCounterVec,
     upgrades: IntCounterVec,
+    admin_refused: IntCounterVec,
     overload: IntGauge,
     worker_lag: Gauge,
     refused: IntCounterVec,
@@ -67,6 +68,11 @@ impl Metrics {
                 "Certificates whose files changed, by how that ended.",
                 &["listener", "outcome"],
             ),
+            admin_refused: counters(
+                "witgate_admin_refused_total",
+                "Requests that the admin server did not let in, by reason.",
+                &["reason"],
+            ),
             upgrades: counters(
                 "witgate_upgrades_total",
                 "Processes that were started to take this one's place, by whether they do.",
@@ -100,6 +106,7 @@ impl Metrics {
         register(Box::new(metrics.swaps.clone()));
         register(Box::new(metrics.certificate_renewals.clone()));
         register(Box::new(metrics.upgrades.clone()));
+        register(Box::new(metrics.admin_refused.clone()));
         register(Box::new(metrics.overload.clone()));
         register(Box::new(metrics.worker_lag.clone()));
         register(Box::new(metrics.refused.clone()));
@@ -125,6 +132,11 @@ impl Metrics {
     /// Another generation serves, whatever made it.
     pub fn generation(&self, generation: u64) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// The admin server did not let a request in.
+    pub fn admin_refused(&self, reason: &str) {
+        self.admin_refused.with_label_values(&[reason]).inc();
     }
 
     /// Another process took this one's place, or should have.

@@ -54,6 +54,7 @@ fn reload_report() -> ReloadReport {
 pub(super) struct Recorder {
     calls: Mutex<Vec<String>>,
     swaps: Mutex<Vec<Swap>>,
+    refusals: Mutex<Vec<&'static str>>,
     /// What every operation ends in.
     refusal: Mutex<Option<OperationError>>,
     /// Operations wait for a permit.
@@ -67,6 +68,7 @@ impl Default for Recorder {
         Self {
             calls: Mutex::default(),
             swaps: Mutex::default(),
+            refusals: Mutex::default(),
             refusal: Mutex::default(),
             may_go_on: Semaphore::new(1000),
             ready: AtomicBool::new(true),
@@ -212,6 +214,10 @@ impl Operator for Recorder {
 
     fn drain(&self, actor: String) {
         self.write(format!("drain by {actor}"));
+    }
+
+    fn refused(&self, reason: &'static str) {
+        self.refusals.lock().unwrap().push(reason);
     }
 
     fn metrics(&self) -> String {

@@ -39,7 +39,8 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
 
 #[tokio::test]
 async fn who_guesses_at_tokens_is_not_told_of_the_right_one() {
-    let admin = Admin::with_limits(Arc::default(), |limits| limits.failure_rate = only(3)).await;
+    let operator = Arc::<Recorder>::default();
+    let admin = Admin::with_limits(operator.clone(), |limits| limits.failure_rate = only(3)).await;
     for number in 0..3 {
         get(&admin, "/api/status", &guess(number)).await.problem(401);
     }
@@ -51,6 +52,8 @@ async fn who_guesses_at_tokens_is_not_told_of_the_right_one() {
         }
     }
     admin.ask("POST /api/reload", "", b"").await.problem(429);
+    let refusals = operator.refusals.lock().unwrap().clone();
+    assert_eq!((&refusals[..3], refusals.last()), (&["token"; 3][..], Some(&"pace")), "{refusals:?}");
     // Nothing else is taken from whoever is at that address.
     for path in ["/livez", "/readyz", "/metrics", "/api/status"] {
         assert_eq!(admin.get(path).await.status, 200, "{path}");

@@ -127,6 +127,19 @@ async fn whoever_was_not_let_in_is_recorded_without_the_secret() {
 }
 
 #[tokio::test]
+async fn pages_and_names_of_others_are_recorded_once_and_not_each_time() {
+    let log = Log::start();
+    let admin = Admin::of(Arc::default()).await;
+    for _ in 0..5 {
+        let foreign = "Origin: http://evil.example\r\n";
+        ask(admin.connect().await, &bytes("GET /api/status", foreign, b"")).await.problem(403);
+        let rebound = b"GET /api/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+        ask(admin.connect().await, rebound).await.problem(421);
+    }
+    assert_eq!(log.record().iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>(), [403, 421]);
+}
+
+#[tokio::test]
 async fn an_operation_goes_on_and_is_recorded_when_its_client_hangs_up() {
     let log = Log::start();
     let operator = Recorder::waiting();
