@@ -29,6 +29,7 @@ async fn serves(gateway: &Gateway, what: &str) {
 async fn a_thousand_idle_connections_keep_nobody_out() {
     let (gateway, _origin) = administered().await;
     let (address, probes) = (gateway.admin().address, gateway.probes());
+    harness::allow_files();
     let mut idle = Vec::new();
     for number in 0..1000 {
         let place = if number % 4 == 0 { probes } else { address };

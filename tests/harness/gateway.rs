@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -48,6 +48,12 @@ pub struct Gateway {
     log: Log,
     folder: TempDir,
     binary: Binary,
+}
+
+/// Let this process open as many files as it may at all, for tests that hold many sockets: all tests of a run share them.
+pub fn allow_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a process may go to its own maximum");
 }
 
 impl Binary {

@@ -61,7 +61,7 @@ pub use consul::{Consul, ConsulFault};
 pub use dns::{Dns, Record};
 pub use echo::{Echo, sha256};
 pub use etcd::{Etcd, EtcdTls};
-pub use gateway::{Binary, Gateway, Output, run};
+pub use gateway::{Binary, Gateway, Output, allow_files, run};
 pub use guests::{example, guest, guests, variant};
 pub use handmade::Handmade;
 pub use http2::{Frames, Http2, Http2Response};

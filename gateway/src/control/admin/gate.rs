@@ -110,15 +110,17 @@ impl Gate {
 
     /// Whether a refusal belongs on record: of each mutation and of each wrong token; of what comes again and again by itself, now and then.
     pub(super) fn is_worth_recording(&self, head: &Parts, peer: &Peer, problem: &Problem) -> bool {
-        match problem.status() {
-            StatusCode::UNAUTHORIZED if head.headers.contains_key(AUTHORIZATION) => true,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::MISDIRECTED_REQUEST | StatusCode::FORBIDDEN
-                if reads(&head.method) || problem.status() == StatusCode::TOO_MANY_REQUESTS =>
-            {
-                self.told.take(&format!("{} {}", reason(problem), address(peer)), Instant::now()).is_ok()
-            }
-            _ => !reads(&head.method),
+        let comes_again = match problem.status() {
+            StatusCode::TOO_MANY_REQUESTS => true,
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::FORBIDDEN => reads(&head.method),
+            _ => false,
+        };
+        if comes_again {
+            let client = format!("{} {}", reason(problem), address(peer));
+            return self.told.take(&client, Instant::now()).is_ok();
         }
+        let is_guess = problem.status() == StatusCode::UNAUTHORIZED && head.headers.contains_key(AUTHORIZATION);
+        is_guess || !reads(&head.method)
     }
 }
 
