@@ -138,7 +138,7 @@ fn each_warning_and_each_error_of_the_log_has_its_row() {
     let sources = sources();
     let statements = ["tracing::warn!(", "tracing::error!("].map(|start| texts_in(&sources, start)).concat();
     // The message is the last text; of one with a value in it, what stands before that.
-    let messages = statements.iter().filter_map(|texts| texts.last()?.split(['{']).next()).map(|text| plain(text));
+    let messages = statements.iter().filter_map(|texts| texts.last()?.split(['{']).next()).map(plain);
     let messages: BTreeSet<String> = messages.filter(|message| !message.is_empty()).collect();
     assert!(messages.len() > 60, "{messages:?}");
     let section = section("Lines of the log");

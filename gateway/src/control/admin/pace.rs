@@ -1,6 +1,8 @@
 //! Pace: how often a client may ask, and how many wrong tokens it may show. Both are bounded by client, so that one that goes on and on
 //! takes nothing from the others, and so that nobody finds a token by trying.
 //!
+//! The limiters of `resource` are made for millions of keys and always take; here a look must cost nothing, and a lock does no harm.
+//!
 //! A client is a token's name where it has shown one that is known, or else its address: of IPv6 the /64, which is what one subscriber has.
 
 use std::collections::HashMap;

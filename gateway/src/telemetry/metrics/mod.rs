@@ -68,11 +68,7 @@ impl Metrics {
                 "Certificates whose files changed, by how that ended.",
                 &["listener", "outcome"],
             ),
-            admin_refused: counters(
-                "witgate_admin_refused_total",
-                "Requests that the admin server did not let in, by reason.",
-                &["reason"],
-            ),
+            admin_refused: counters("witgate_admin_refused_total", ADMIN_REFUSED, &["reason"]),
             upgrades: counters(
                 "witgate_upgrades_total",
                 "Processes that were started to take this one's place, by whether they do.",
@@ -196,6 +192,8 @@ pub const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const VALID: &str = "names and labels are constants that Prometheus allows";
 const DISTINCT: &str = "every metric has a name of its own";
+
+const ADMIN_REFUSED: &str = "Requests that the admin server did not let in, by reason.";
 
 #[cfg(test)]
 mod tests {
