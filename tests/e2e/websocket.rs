@@ -151,7 +151,7 @@ async fn a_websocket_outlives_the_limits_of_requests() {
     let gateway = GATEWAY.start(config).await;
     let (mut socket, _) = connect(&gateway, &[]).await.expect("a WebSocket");
     for _ in 0..3 {
-        tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
         socket.echoes("still here").await;
     }
 }
@@ -191,7 +191,7 @@ async fn who_reads_slowly_is_not_read_ahead_of() {
     upstream.raw().write_all(&[0x82, 127, 0, 0, 0, 0, 0x10, 0, 0, 0]).await.expect("the gateway is there");
     while sent < 256 << 20 {
         let writing = upstream.raw().write(&piece);
-        match tokio::time::timeout(std::time::Duration::from_secs(1), writing).await {
+        match tokio::time::timeout(Duration::from_secs(1), writing).await {
             Ok(taken) => sent += taken.expect("the gateway is there"),
             Err(_) => break,
         }
