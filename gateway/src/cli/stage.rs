@@ -27,9 +27,9 @@ use crate::snapshot::{self, BuildError, Choices, Snapshot};
 pub(super) struct Cast {
     /// A file, a crate's folder, a source such as `builtin:jwt`, or with `-c` a declared plugin.
     component: String,
-    /// Its config as JSON, or `@FILE` with one.
-    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
-    config: String,
+    /// Its config as JSON, or `@FILE` with one. Without it: what `-c` has on the first route that uses it, or else none.
+    #[arg(long, value_name = "JSON|@FILE")]
+    config: Option<String>,
     /// A configuration, for the plugins it declares and what they are granted.
     #[arg(short = 'c', long = "gateway", value_name = "SOURCE")]
     gateway: Vec<String>,
@@ -175,12 +175,10 @@ impl Stage {
 impl Cast {
     /// One route with the plugin on it, and what a configuration has beside it.
     fn configuration(&self, profile: Profile) -> Result<Loaded, StageError> {
-        let config = String::from_utf8(text_or_file(&self.config)?.into())
-            .map_err(|_| StageError::Usage("the config is not UTF-8".to_owned()))?;
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&config) {
-            return Err(StageError::Usage(format!("the config is not JSON: {error}")));
-        }
+        let given = self.given_config()?;
         let outer = if self.gateway.is_empty() { None } else { Some(load(&self.gateway)?.config) };
+        let attached = || outer.as_ref().and_then(|outer| attached(outer, &self.component));
+        let config = given.or_else(attached).unwrap_or_else(|| "{}".to_owned());
         let mut declared = outer.as_ref().and_then(|outer| outer.plugins.get(&self.component)).cloned();
         if let Some(plugin) = &mut declared
             && let config::PluginSource::Cargo(folder) = &plugin.source
@@ -211,6 +209,16 @@ impl Cast {
         Ok(loaded)
     }
 
+    fn given_config(&self) -> Result<Option<String>, StageError> {
+        let Some(config) = &self.config else { return Ok(None) };
+        let config = String::from_utf8(text_or_file(config)?.into())
+            .map_err(|_| StageError::Usage("the config is not UTF-8".to_owned()))?;
+        match serde_json::from_str::<serde::de::IgnoredAny>(&config) {
+            Ok(_) => Ok(Some(config)),
+            Err(error) => Err(StageError::Usage(format!("the config is not JSON: {error}"))),
+        }
+    }
+
     /// Where the component is that no configuration declares.
     fn undeclared(&self, profile: Profile) -> Result<String, StageError> {
         let component = &self.component;
@@ -229,6 +237,16 @@ impl Cast {
             Err(StageError::Nothing(nothing))
         }
     }
+}
+
+/// What a configuration has for a plugin where it is used first: on a route, in a chain, or by default.
+fn attached(outer: &config::Config, plugin: &str) -> Option<String> {
+    let routes = outer.routes.iter().flat_map(|route| &route.filters);
+    let mut filters = routes.chain(outer.chains.values().flatten()).chain(&outer.defaults.filters);
+    filters.find_map(|filter| match filter {
+        config::FilterUse::Use { name, config, .. } if name == plugin => Some(config.to_string()),
+        _ => None,
+    })
 }
 
 fn text_or_file(text: &str) -> Result<Bytes, StageError> {
