@@ -1,35 +1,27 @@
 //! An entry as a line: of bounded length, and still whole where something had to be cut.
 
-use std::time::Duration;
-
 use super::clock::Clock;
 use super::entry::Entry;
-use super::escape::{Escape, append};
+use super::escape::Escape;
 use super::field::Plain;
 use super::format::{Piece, Place, Shape};
 use super::ip_text::IpText;
+use super::line::{Line, microseconds};
 use super::redact::REDACTED;
 use super::rules::AccessLog;
 
 /// Writes lines to the end of a buffer.
 pub(super) struct Encoder<'l> {
-    pub(super) log: &'l AccessLog,
-    pub(super) line: &'l mut Vec<u8>,
-    pub(super) clock: &'l mut Clock,
-    escape: Escape,
-    /// Where in the buffer the line's values have to end.
-    end: usize,
-    /// The bytes that one value may have.
-    value_max: usize,
+    log: &'l AccessLog,
+    line: Line<'l>,
+    clock: &'l mut Clock,
 }
 
 impl<'l> Encoder<'l> {
     /// For a line whose values have so much room.
     pub(super) fn new(log: &'l AccessLog, room: usize, line: &'l mut Vec<u8>, clock: &'l mut Clock) -> Self {
         let escape = if matches!(log.format.0, Shape::Json(_)) { Escape::Json } else { Escape::Hex };
-        let end = line.len() + room;
-        // One long value must not leave nothing to those behind it.
-        Self { log, line, clock, escape, end, value_max: room / 4 }
+        Self { log, line: Line::new(line, escape, room), clock }
     }
 
     /// Appends the line of an entry, with the end of the line.
@@ -37,50 +29,44 @@ impl<'l> Encoder<'l> {
         match &self.log.format.0 {
             Shape::Json(places) => {
                 for (key, place) in places {
-                    self.fixed(key.as_bytes());
+                    self.line.fixed(key.as_bytes());
                     self.place(entry, place);
                 }
-                self.fixed(b"}\n");
+                self.line.fixed(b"}\n");
             }
             Shape::Text(pieces) => {
                 for piece in pieces {
                     match piece {
-                        Piece::Text(text) => self.fixed(text.as_bytes()),
+                        Piece::Text(text) => self.line.fixed(text.as_bytes()),
                         Piece::Field(place) => self.place(entry, place),
                     }
                 }
-                self.fixed(b"\n");
+                self.line.fixed(b"\n");
             }
         }
-    }
-
-    /// Appends what is in the line in any case; its room was set aside.
-    fn fixed(&mut self, text: &[u8]) {
-        self.line.extend_from_slice(text);
-        self.end += text.len();
     }
 
     fn place(&mut self, entry: &Entry<'_>, place: &Place) {
         let header = |values: &[Option<http::HeaderValue>], place: usize| values.get(place).cloned().flatten();
         match place {
             Place::Plain(plain) => self.plain(entry, *plain),
-            Place::Attribute(name) => self.text_or_none(entry.attribute(name).map(str::as_bytes)),
+            Place::Attribute(name) => self.line.text_or_none(entry.attribute(name).map(str::as_bytes)),
             Place::RequestHeader(place) => {
                 let name = &self.log.request_headers()[*place];
                 let value = header(entry.request_headers, *place);
                 match value {
-                    Some(_) if self.log.redact.hides_header(name) => self.text(REDACTED.as_bytes()),
+                    Some(_) if self.log.redact.hides_header(name) => self.line.text(REDACTED.as_bytes()),
                     Some(value) if *name == http::header::REFERER => {
-                        self.text(&self.log.redact.url(value.as_bytes()));
+                        self.line.text(&self.log.redact.url(value.as_bytes()));
                     }
-                    value => self.text_or_none(value.as_ref().map(http::HeaderValue::as_bytes)),
+                    value => self.line.text_or_none(value.as_ref().map(http::HeaderValue::as_bytes)),
                 }
             }
             Place::ResponseHeader(place) => {
                 let hides = self.log.redact.hides_header(&self.log.response_headers()[*place]);
                 match header(entry.response_headers, *place) {
-                    Some(_) if hides => self.text(REDACTED.as_bytes()),
-                    value => self.text_or_none(value.as_ref().map(http::HeaderValue::as_bytes)),
+                    Some(_) if hides => self.line.text(REDACTED.as_bytes()),
+                    value => self.line.text_or_none(value.as_ref().map(http::HeaderValue::as_bytes)),
                 }
             }
         }
@@ -88,192 +74,113 @@ impl<'l> Encoder<'l> {
 
     fn plain(&mut self, entry: &Entry<'_>, plain: Plain) {
         match plain {
-            Plain::Ts => self.time(|clock, line| clock.rfc3339(line, entry.began)),
-            Plain::Time => self.time(|clock, line| clock.common(line, entry.began)),
-            Plain::RequestId => self.text(entry.request_id),
-            Plain::TraceId => self.text_or_none(entry.trace_id.map(str::as_bytes)),
-            Plain::Client => self.text(IpText::of(entry.client).as_str().as_bytes()),
-            Plain::User => self.text_or_none(entry.attribute("user").map(str::as_bytes)),
-            Plain::Method => self.text(entry.method.as_bytes()),
-            Plain::Scheme => self.text(entry.scheme.as_bytes()),
-            Plain::Host => self.text(entry.host),
+            Plain::Ts => self.line.quoted(|line| self.clock.rfc3339(line.to, entry.began)),
+            Plain::Time => self.line.quoted(|line| self.clock.common(line.to, entry.began)),
+            Plain::RequestId => self.line.text(entry.request_id),
+            Plain::TraceId => self.line.text_or_none(entry.trace_id.map(str::as_bytes)),
+            Plain::Client => self.line.text(IpText::of(entry.client).as_str().as_bytes()),
+            Plain::User => self.line.text_or_none(entry.attribute("user").map(str::as_bytes)),
+            Plain::Method => self.line.text(entry.method.as_bytes()),
+            Plain::Scheme => self.line.text(entry.scheme.as_bytes()),
+            Plain::Host => self.line.text(entry.host),
             Plain::Path => self.path(entry),
             Plain::Query => {
-                self.text_or_none(entry.query.map(|query| self.log.redact.query(query)).as_deref().map(str::as_bytes));
+                self.line
+                    .text_or_none(entry.query.map(|query| self.log.redact.query(query)).as_deref().map(str::as_bytes));
             }
-            Plain::Protocol => self.text(entry.protocol().as_bytes()),
-            Plain::Status => self.number(entry.status.into()),
-            Plain::BytesIn => self.number(entry.bytes_in),
-            Plain::BytesOut => self.number(entry.bytes_out),
-            Plain::DurationMs => self.milliseconds(entry.duration),
-            Plain::OverheadMs => self.milliseconds(entry.overhead),
+            Plain::Protocol => self.line.text(entry.protocol().as_bytes()),
+            Plain::Status => self.line.number(entry.status.into()),
+            Plain::BytesIn => self.line.number(entry.bytes_in),
+            Plain::BytesOut => self.line.number(entry.bytes_out),
+            Plain::DurationMs => self.line.milliseconds(entry.duration),
+            Plain::OverheadMs => self.line.milliseconds(entry.overhead),
             Plain::UpstreamMs => match entry.upstream_time() {
-                Some(time) => self.milliseconds(time),
-                None => self.none(),
+                Some(time) => self.line.milliseconds(time),
+                None => self.line.none(),
             },
-            Plain::Listener => self.name(Some(entry.listener)),
-            Plain::Route => self.name(Some(entry.route).filter(|route| !route.is_empty())),
-            Plain::Generation => self.number(entry.generation),
-            Plain::Upstream => self.name(entry.upstream),
+            Plain::Listener => self.line.name(Some(entry.listener)),
+            Plain::Route => self.line.name(Some(entry.route).filter(|route| !route.is_empty())),
+            Plain::Generation => self.line.number(entry.generation),
+            Plain::Upstream => self.line.name(entry.upstream),
             Plain::Endpoint => match entry.endpoint {
-                Some((host, Some(port))) => self.quoted(|encoder| {
-                    encoder.value(host.as_bytes());
-                    encoder.line.push(b':');
-                    encoder.digits(port.into());
+                Some((host, Some(port))) => self.line.quoted(|line| {
+                    line.value(host.as_bytes());
+                    line.to.push(b':');
+                    line.number(port.into());
                 }),
-                Some((path, None)) => self.quoted(|encoder| {
-                    encoder.value(b"unix:");
-                    encoder.value(path.as_bytes());
+                Some((path, None)) => self.line.quoted(|line| {
+                    line.value(b"unix:");
+                    line.value(path.as_bytes());
                 }),
-                None => self.none(),
+                None => self.line.none(),
             },
-            Plain::Attempts => self.number(entry.attempts.into()),
+            Plain::Attempts => self.line.number(entry.attempts.into()),
             Plain::Filters => self.filters(entry),
-            Plain::Flags => self.name(Some(entry.flags).filter(|flags| self.is_json() || !flags.is_empty())),
+            Plain::Flags => {
+                let is_json = self.line.is_json();
+                self.line.name(Some(entry.flags).filter(|flags| is_json || !flags.is_empty()));
+            }
         }
     }
 
-    fn is_json(&self) -> bool {
-        self.escape == Escape::Json
-    }
-
     fn path(&mut self, entry: &Entry<'_>) {
-        self.quoted(|encoder| {
-            encoder.value(entry.path.as_bytes());
+        self.line.quoted(|line| {
+            line.value(entry.path.as_bytes());
             if let Some(query) = entry.query {
-                encoder.value(b"?");
-                encoder.value(encoder.log.redact.query(query).as_bytes());
+                line.value(b"?");
+                line.value(self.log.redact.query(query).as_bytes());
             }
         });
     }
 
     /// In JSON a list of objects, in a text names with microseconds and outcomes: `cors:3:ok`.
     fn filters(&mut self, entry: &Entry<'_>) {
-        if !self.is_json() && entry.filters.is_empty() {
-            return self.none();
+        if !self.line.is_json() && entry.filters.is_empty() {
+            return self.line.none();
         }
-        if self.is_json() {
-            self.line.push(b'[');
+        if self.line.is_json() {
+            self.line.to.push(b'[');
         }
         for (at, filter) in entry.filters.iter().enumerate() {
-            if self.line.len() + FILTER_BYTES_MAX > self.end {
+            if !self.line.has_room_for(FILTER_BYTES_MAX) {
                 break;
             }
             if at > 0 {
-                self.line.push(b',');
+                self.line.to.push(b',');
             }
             let took_us = microseconds(filter.took);
-            if !self.is_json() {
-                self.value(filter.name.as_bytes());
-                self.line.push(b':');
-                self.digits(took_us);
-                self.line.push(b':');
-                self.line.extend_from_slice(filter.outcome.as_bytes());
+            if !self.line.is_json() {
+                self.line.value(filter.name.as_bytes());
+                self.line.to.push(b':');
+                self.line.number(took_us);
+                self.line.to.push(b':');
+                self.line.to.extend_from_slice(filter.outcome.as_bytes());
                 continue;
             }
-            self.line.extend_from_slice(b"{\"name\":");
-            self.text(filter.name.as_bytes());
+            self.line.to.extend_from_slice(b"{\"name\":");
+            self.line.text(filter.name.as_bytes());
             if let Some(version) = &filter.version {
-                self.line.extend_from_slice(b",\"version\":");
-                self.text(version);
+                self.line.to.extend_from_slice(b",\"version\":");
+                self.line.text(version);
             }
-            self.line.extend_from_slice(b",\"us\":");
-            self.digits(took_us);
-            self.line.extend_from_slice(b",\"outcome\":");
-            self.text(filter.outcome.as_bytes());
-            self.line.push(b'}');
+            self.line.to.extend_from_slice(b",\"us\":");
+            self.line.number(took_us);
+            self.line.to.extend_from_slice(b",\"outcome\":");
+            self.line.text(filter.outcome.as_bytes());
+            self.line.to.push(b'}');
         }
-        if self.is_json() {
-            self.line.push(b']');
+        if self.line.is_json() {
+            self.line.to.push(b']');
         }
-    }
-
-    /// A name of the configuration, or a word of our own: short, plain, and room is set aside for it.
-    fn name(&mut self, name: Option<&str>) {
-        match name {
-            Some(name) => self.quoted(|encoder| encoder.line.extend_from_slice(name.as_bytes())),
-            None => self.none(),
-        }
-    }
-
-    fn time(&mut self, write: impl FnOnce(&mut Clock, &mut Vec<u8>)) {
-        self.quoted(|encoder| write(encoder.clock, encoder.line));
-    }
-
-    fn text_or_none(&mut self, text: Option<&[u8]>) {
-        match text {
-            Some(text) if self.is_json() || !text.is_empty() => self.text(text),
-            _ => self.none(),
-        }
-    }
-
-    fn text(&mut self, text: &[u8]) {
-        self.quoted(|encoder| encoder.value(text));
-    }
-
-    fn none(&mut self) {
-        self.line.extend_from_slice(if self.is_json() { b"null" } else { b"-" });
-    }
-
-    fn quoted(&mut self, write: impl FnOnce(&mut Self)) {
-        if self.is_json() {
-            self.line.push(b'"');
-            write(self);
-            self.line.push(b'"');
-        } else {
-            write(self);
-        }
-    }
-
-    /// A value, or as much of it as there is room for, and a mark.
-    fn value(&mut self, text: &[u8]) {
-        let end = self.end.min(self.line.len() + self.value_max);
-        if !append(self.line, text, self.escape, end) {
-            self.line.extend_from_slice(CUT);
-        }
-    }
-
-    fn milliseconds(&mut self, time: Duration) {
-        let us = microseconds(time);
-        self.digits(us / 1000);
-        let part = us % 1000;
-        let digit = |value: u64| b'0' + (value % 10) as u8;
-        self.line.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
-    }
-
-    fn number(&mut self, number: u64) {
-        self.digits(number);
-    }
-
-    fn digits(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.line.extend_from_slice(&digits[at..]);
     }
 }
-
-/// In 64 bits, which do for longer than anything runs.
-fn microseconds(time: Duration) -> u64 {
-    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
-}
-
-/// Stands where a value was cut.
-const CUT: &[u8] = b"...";
 
 /// A filter with the longest name there is.
 const FILTER_BYTES_MAX: usize = 192;
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use http::{HeaderValue, Version};
 

@@ -8,6 +8,7 @@
 //! redact   what no line may show
 //! ip_text  an address as text
 //! escape   whatever clients write, a line stays a line
+//! line     the line that is being written
 //! encode   an entry as a line of bounded length
 //! clock    the time of the day, made into text once a second
 //! pen      a worker's end: lines are gathered in a buffer
@@ -21,6 +22,7 @@ mod rules;
 mod redact;
 mod escape;
 mod ip_text;
+mod line;
 mod encode;
 mod clock;
 mod pen;
