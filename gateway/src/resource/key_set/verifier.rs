@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::algorithm::Algorithm;
@@ -11,7 +10,7 @@ use super::document::Keys;
 use super::json::Object;
 use super::set::KeySet;
 use super::token::{Malformed, TOKEN_BYTES_MAX, Token};
-use super::verified::{Digest, Known, Verified};
+use super::verified::{Known, Verified};
 
 /// What a token must be, beside well signed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -136,13 +135,12 @@ impl Verifier {
         let Some(verified) = &self.shared.verified else {
             return verify(text, keys, &self.shared.rules, now).map(|(claims, _)| claims.into());
         };
-        let token = sha256(text);
-        if let Some(claims) = verified.find(&token, self.generation, now) {
+        if let Some(claims) = verified.find(text, self.generation, now) {
             return Ok(claims);
         }
         let (claims, until) = verify(text, keys, &self.shared.rules, now)?;
         let claims: Arc<str> = claims.into();
-        verified.remember(token, Known { keys: self.generation, until, claims: claims.clone() });
+        verified.remember(text, Known { keys: self.generation, until, claims: claims.clone() });
         Ok(claims)
     }
 }
@@ -228,12 +226,6 @@ impl From<Malformed> for Refusal {
     fn from(Malformed: Malformed) -> Self {
         Self::Malformed
     }
-}
-
-fn sha256(text: &str) -> Digest {
-    let mut bytes = Digest::default();
-    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    bytes
 }
 
 fn unix_seconds() -> u64 {
