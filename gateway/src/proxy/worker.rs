@@ -197,7 +197,7 @@ impl Generation {
 fn names(snapshot: &Snapshot) -> Names {
     Names {
         listeners: snapshot.listeners.iter().map(|listener| listener.name.clone()).collect(),
-        routes: snapshot.routes.iter().map(|route| route.name.clone()).collect(),
+        routes: snapshot.route_names.clone(),
         upstreams: snapshot.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
     }
 }

@@ -11,7 +11,7 @@ use crate::config::Fault;
 use crate::config::model::Config;
 use crate::filter::native::{Natives, Offer};
 use crate::plugin::Runtime;
-use crate::telemetry::TelemetryRules;
+use crate::telemetry::{RouteNames, TelemetryRules};
 
 /// Why there is no snapshot.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub async fn build(
     Ok(Snapshot {
         generation: previous.map_or(1, |previous| previous.generation + 1),
         router: Arc::new(router),
+        route_names: RouteNames::new(routes.iter().map(|route| route.name.clone())),
         routes: routes.into(),
         upstreams,
         resources: Arc::new(resources),

@@ -40,7 +40,7 @@ use crate::filter::native::States;
 use crate::filter::{Chain, Reply};
 use crate::message::RequestKey;
 use crate::router::Router;
-use crate::telemetry::TelemetryRules;
+use crate::telemetry::{RouteNames, TelemetryRules};
 use crate::tls::Termination;
 use crate::upstream::{Upstream, Weighted};
 
@@ -53,6 +53,7 @@ pub struct Snapshot {
     pub router: Arc<Router>,
     /// By the router's numbers.
     pub routes: Arc<[Route]>,
+    pub route_names: Arc<RouteNames>,
     pub upstreams: Vec<Arc<Upstream>>,
     /// What plugins are granted parts of.
     pub resources: Arc<Resources>,

@@ -26,7 +26,7 @@ pub use metrics::{
     LimitSample, METRICS_TYPE, Metrics, Samples, UpstreamSample, VersionSample,
 };
 pub use requests::{
-    Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, Table, UNKNOWN_METHOD, method_of,
+    Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, RouteNames, Table, UNKNOWN_METHOD, method_of,
 };
 pub use traces::{
     AttributeValue, CallSpan, OpenSpan, ParentTrust, RequestSpans, SpanBatch, SpanDesk, SpanOutcome, SpanQueue, Spans,

@@ -110,7 +110,7 @@ mod tests {
 
     use super::super::Metrics;
     use super::*;
-    use crate::telemetry::{Ended, Meter, MetricRules, Names, Requests};
+    use crate::telemetry::{Ended, Meter, MetricRules, Names, Requests, RouteNames};
 
     fn ended(method: usize, status: StatusCode) -> Ended {
         Ended { method, status, duration: Duration::from_millis(3), overhead: Duration::from_micros(30) }

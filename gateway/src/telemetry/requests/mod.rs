@@ -20,7 +20,7 @@ pub use histogram::Bounds;
 pub use labels::{UNKNOWN_METHOD, method_of};
 pub use rules::MetricRules;
 pub use sheet::Ended;
-pub use table::{Meter, Names, Table};
+pub use table::{Meter, Names, RouteNames, Table};
 
 pub(super) use histogram::HistogramTotals;
 pub(super) use labels::{CLASSES, METHODS, code_name};

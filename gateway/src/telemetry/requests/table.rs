@@ -31,8 +31,15 @@ struct Known {
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     pub listeners: Vec<Arc<str>>,
-    pub routes: Vec<Arc<str>>,
+    pub routes: Arc<RouteNames>,
     pub upstreams: Vec<Arc<str>>,
+}
+
+/// The names of routes. There may be ten thousands of them, so all workers share what the control plane made.
+#[derive(Debug, Default)]
+pub struct RouteNames {
+    by_place: Box<[Arc<str>]>,
+    all: HashSet<Arc<str>>,
 }
 
 /// One worker's sheets by place, for one snapshot. What nobody asks for is not made.
@@ -45,6 +52,14 @@ pub struct Table {
     upstreams: Box<[OnceCell<Arc<Histogram>>]>,
     /// By route and position in its chain.
     filters: RefCell<HashMap<(usize, usize), Arc<Histogram>>>,
+}
+
+impl RouteNames {
+    /// Of routes in the order of their places.
+    pub fn new(by_place: impl IntoIterator<Item = Arc<str>>) -> Arc<Self> {
+        let by_place: Box<[_]> = by_place.into_iter().collect();
+        Arc::new(Self { all: by_place.iter().cloned().collect(), by_place })
+    }
 }
 
 impl Meter {
@@ -63,13 +78,13 @@ impl Meter {
             *known = Known { rules: rules.clone(), ..Known::default() };
         }
         let has = |listed: &[Arc<str>], name: &Arc<str>| listed.contains(name);
-        let routes: HashSet<&Arc<str>> = names.routes.iter().collect();
+        let routes = &names.routes.all;
         known.requests.retain(|(listener, route), _| {
             has(&names.listeners, listener) && (routes.contains(route) || **route == *NO_ROUTE)
         });
         known.upstreams.retain(|upstream, _| has(&names.upstreams, upstream));
         known.filters.retain(|(route, _), _| routes.contains(route));
-        let places = names.listeners.len() * (names.routes.len() + 1);
+        let places = names.listeners.len() * (names.routes.by_place.len() + 1);
         Rc::new(Table {
             meter: self.clone(),
             measures_filters: rules.by_filter,
@@ -99,7 +114,7 @@ impl Table {
     pub fn end(&self, listener: (usize, &Arc<str>), route: Option<usize>, ended: &Ended) {
         let in_flight = &self.meter.in_flight;
         in_flight.store(in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
-        let routes = &self.names.routes;
+        let routes = &self.names.routes.by_place;
         let (place, name) = listener;
         let column = route.unwrap_or(routes.len());
         let sheet = || match routes.get(column) {
@@ -136,7 +151,7 @@ impl Table {
     pub fn filtered(&self, route: usize, position: usize, filter: &str, took: Duration) {
         let make = || {
             let Known { rules, filters, .. } = &mut *self.meter.known.borrow_mut();
-            let key = (self.names.routes[route].clone(), Arc::<str>::from(filter));
+            let key = (self.names.routes.by_place[route].clone(), Arc::<str>::from(filter));
             let new = |key| {
                 let histogram = Histogram::new(rules.filter.clone());
                 self.meter.all.shelves(|shelves| shelves.filters.put(key, histogram))
@@ -161,8 +176,9 @@ mod tests {
     };
 
     fn names(routes: &[&str]) -> Names {
-        let named = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
-        Names { listeners: named(&["http"]), routes: named(routes), upstreams: named(&["origin"]) }
+        let named = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<_>>();
+        let routes = RouteNames::new(named(routes));
+        Names { listeners: named(&["http"]), routes, upstreams: named(&["origin"]) }
     }
 
     fn counted(all: &Requests, route: &str) -> u64 {
