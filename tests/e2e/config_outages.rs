@@ -100,6 +100,38 @@ async fn what_was_watched_from_may_be_compacted_before_the_watch_is_made_anew() 
     assert_eq!(told(&gateway, from, "ERROR", ""), 0, "{}", gateway.log().text());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_answer_for_each_other() {
+    let Some(etcd) = Etcd::start().await else { return };
+    etcd.put("/prod/main.yaml", MAIN).await;
+    etcd.put("/prod/routes.yaml", &answering("one")).await;
+    let (first, second) = (Relay::to(etcd.address()).await, Relay::to(etcd.address()).await);
+    let source = format!("etcd://{},{}/prod/?timeout=1s", first.address(), second.address());
+    let gateway = GATEWAY.start_on(folder(), &[&source]).await;
+    let up = async || gateway.admin().metric("witgate_config_source_up").await;
+    assert_eq!(
+        (gateway.admin().get("/api/status").await.json()["config_source"].as_str(), up().await),
+        (source.split('?').next(), 1.0)
+    );
+    // One is gone, and then the other: each time the rest does.
+    for (gone, left, text) in [(&first, &second, "two"), (&second, &first, "three")] {
+        left.set(Fault::None);
+        gone.set(Fault::Silent);
+        changed(&gateway, &etcd, text).await;
+        gone.set(Fault::Reset);
+        changed(&gateway, &etcd, &format!("{text}-again")).await;
+    }
+    assert_eq!(told(&gateway, 0, "ERROR", ""), 0, "{}", gateway.log().text());
+    let from = gateway.log().len();
+    first.set(Fault::Silent);
+    until(&gateway, from, "that none answers", GONE).await;
+    assert_eq!(up().await, 0.0);
+    second.set(Fault::None);
+    until(&gateway, from, "that one does", BACK).await;
+    changed(&gateway, &etcd, "four").await;
+    assert_eq!((told(&gateway, from, "ERROR", GONE), up().await), (1, 1.0));
+}
+
 /// Answers of the JSON gateway, one good and many that are not: each with what must be told of it.
 fn answers() -> Vec<(&'static str, Vec<u8>)> {
     let ok = |body: &str| http(&["HTTP/1.1 200 OK", &format!("Content-Length: {}", body.len())], body);

@@ -233,11 +233,17 @@ async fn a_server_that_falls_silent_is_told_of_once() {
     let relay = Relay::to(etcd.address()).await;
     let gateway = discovering(format!("{{ etcd: 'http://{}', prefix: /users/, refresh: 1h }}", relay.address())).await;
     endpoints_are(&gateway, &[(&one, 1)]).await;
+    let up = async || gateway.admin().metric(r#"witgate_upstream_discovery_up{upstream="users"}"#).await;
+    assert_eq!(up().await, 1.0);
     relay.set(Fault::Silent);
     failure_changes_nothing(&gateway, &[(&one, 1)]).await;
+    assert_eq!(up().await, 0.0);
     etcd.put("/users/one", &two.to_string()).await;
     relay.set(Fault::None);
     endpoints_are(&gateway, &[(&two, 1)]).await;
+    let is_back = |line: &harness::Line| line.message() == "discovery is back";
+    gateway.log().wait_from(0, "that it is back", is_back).await;
+    assert_eq!(up().await, 1.0);
     let lines = gateway.log().lines();
     let told = lines.iter().filter(|line| line.message().starts_with("discovery failed")).count();
     assert_eq!(told, 1, "{}", gateway.log().text());

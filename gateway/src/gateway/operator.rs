@@ -165,6 +165,8 @@ impl Operator for Gateway {
             circuits: snapshot.states.circuits().map(circuit_sample).collect(),
             limits: snapshot.states.counted().map(limit_sample).collect(),
             endpoints: self.0.endpoint_samples(),
+            has_config_source: told.source_outage.is_none(),
+            discoveries: discoveries(&snapshot, &told),
             certificates: self.0.certificate_samples(),
             handshakes: self.0.handshake_samples(),
             upstreams: snapshot.upstreams.iter().map(|upstream| upstream_sample(upstream)).collect(),
@@ -181,6 +183,12 @@ impl Operator for Gateway {
     fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
     }
+}
+
+fn discoveries(snapshot: &Snapshot, told: &super::Told) -> Vec<(String, bool)> {
+    let discovered = snapshot.upstreams.iter().filter(|upstream| upstream.discovery.is_some());
+    let is_up = |name: &str| !told.discovery_outages.contains_key(name);
+    discovered.map(|upstream| (upstream.name.to_string(), is_up(&upstream.name))).collect()
 }
 
 fn config_status(told: &super::Told) -> ConfigStatus {

@@ -24,7 +24,7 @@ pub enum CallError {
     /// With the beginning of what the server says to it.
     #[error("the server answered {0}{1}")]
     Status(StatusCode, String),
-    #[error("the answer is larger than {} MiB", .bytes_max >> 20)]
+    #[error("the answer is larger than {}", shown(*.bytes_max))]
     TooLarge { bytes_max: usize },
 }
 
@@ -80,6 +80,10 @@ pub(super) async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Cal
         Err(error) if error.is::<LengthLimitError>() => Err(CallError::TooLarge { bytes_max }),
         Err(error) => Err(unavailable(&*error)),
     }
+}
+
+fn shown(bytes: usize) -> String {
+    if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
 }
 
 fn unavailable(error: &(dyn Error + 'static)) -> CallError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
-use super::standing::{AskError, Credential, Server, pause};
+use super::standing::{AskError, Credential, Question, Server, pause};
 
 /// An agent, and one question that it is asked again and again.
 pub struct Consul {
@@ -59,12 +59,13 @@ impl Consul {
             tokio::time::sleep(pause(unindexed)).await;
             return self.ask(0).await;
         }
-        let answer = tokio::select! {
+        let silence = tokio::select! {
             answer = self.ask(index) => return answer,
-            error = self.silence() => Err(error),
+            silence = self.silence() => silence,
         };
         self.place().index = 0;
-        answer
+        silence?;
+        self.ask(0).await
     }
 
     async fn ask(&self, index: u64) -> Result<Bytes, AskError> {
@@ -86,18 +87,18 @@ impl Consul {
 
     async fn answer(&self, question: &str, wait: Duration) -> Result<(HeaderMap, Bytes), AskError> {
         let token = self.token.as_ref().map(Credential::read).transpose()?;
-        let asked = self.server.get(question).showing(TOKEN_FIELD, token.as_deref())?;
+        let asked = Question::get(question).showing(TOKEN_FIELD, token.as_deref())?;
         self.server.ask(asked, wait).await
     }
 
-    /// Comes when the agent gives no sign of life.
-    async fn silence(&self) -> AskError {
-        loop {
+    /// Comes when the agent gives no sign of life: well, where another one does in its place.
+    async fn silence(&self) -> Result<(), AskError> {
+        let turn = self.server.turn();
+        while turn == self.server.turn() {
             tokio::time::sleep(self.server.patience()).await;
-            if let Err(error) = self.answer("/v1/status/leader", Duration::ZERO).await {
-                return error;
-            }
+            self.answer("/v1/status/leader", Duration::ZERO).await?;
         }
+        Ok(())
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::caller::CallError;
-use super::standing::{AskError, Credential, Server, pause};
+use super::standing::{AskError, Credential, Question, Server, pause};
 
 /// A server, and the keys with one beginning.
 pub struct Etcd {
@@ -122,6 +122,7 @@ impl Etcd {
 
     /// Whether the watch told of a change before it ended.
     async fn listen(&self, watch: &mut Watch, failures: &mut u32, since: Mark) -> Result<bool, AskError> {
+        let turn = self.server.turn();
         loop {
             match tokio::time::timeout(self.server.patience(), watch.next()).await {
                 Ok(Ok(Told::Changed)) => return Ok(true),
@@ -136,6 +137,8 @@ impl Etcd {
                     return Ok(false);
                 }
                 Err(_) if self.is_other(since).await? => return Ok(true),
+                // Another server has answered in the place of the one that is listened to.
+                Err(_) if turn != self.server.turn() => return Ok(false),
                 Err(_) => {}
             }
         }
@@ -160,7 +163,7 @@ impl Etcd {
     /// Asks, and where the server does not know the token any more, once more with a new one.
     async fn open(&self, path: &str, question: &str) -> Result<(HeaderMap, Incoming), AskError> {
         let token = self.token().await?;
-        let asked = |token: Option<&str>| self.server.post(path, question.to_owned()).showing(AUTHORIZATION, token);
+        let asked = |token: Option<&str>| Question::post(path, question.to_owned()).showing(AUTHORIZATION, token);
         match self.server.open(asked(token.as_deref())?, Duration::ZERO).await {
             // A token that is too old for what users may do by now is a bad request to etcd.
             Err(AskError::Call(CallError::Status(StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST, _)))
@@ -182,7 +185,7 @@ impl Etcd {
         }
         let password = password.as_ref().map(Credential::read).transpose()?.unwrap_or_default();
         let login = json!({ "name": user, "password": password }).to_string();
-        let asked = self.server.post("/v3/auth/authenticate", login);
+        let asked = Question::post("/v3/auth/authenticate", login);
         let (_, answer) = self.server.ask(asked, Duration::ZERO).await?;
         let answer: Authenticated = serde_json::from_slice(&answer).map_err(|error| AskError::malformed(&error))?;
         *self.held() = Some(answer.token.clone());

@@ -2,12 +2,13 @@
 //! where it is, the files of TLS, where a secret is, how long an answer may take, and what can go wrong.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -15,9 +16,11 @@ use super::caller::{CallError, Caller, whole};
 use super::terms::TlsTerms;
 use super::trust::Trust;
 
-/// A server, and the connections to it.
+/// A server, or several that answer for each other, and the connections to them.
 pub struct Server {
-    origin: String,
+    origins: Vec<String>,
+    /// Which of them is asked.
+    turn: AtomicUsize,
     files: TlsFiles,
     patience: Duration,
     bytes_max: usize,
@@ -27,8 +30,8 @@ pub struct Server {
 
 /// What is known of a server before it is asked.
 pub struct Standing {
-    /// `http://HOST:PORT`, or `https://`.
-    pub origin: String,
+    /// `http://HOST:PORT`, or `https://`; one at least. The next one is asked where one cannot be reached or fails.
+    pub origins: Vec<String>,
     pub files: TlsFiles,
     /// For an answer that is not meant to wait for a change. One that waits is asked for a sign of life as often.
     pub patience: Duration,
@@ -82,11 +85,15 @@ pub enum AskError {
 struct Line {
     terms: TlsTerms,
     caller: Caller,
+    /// Whether it was told that newer files cannot be read.
+    is_told: bool,
 }
 
 /// What a server is asked.
 pub(super) struct Question {
-    request: http::request::Builder,
+    method: Method,
+    path: String,
+    fields: HeaderMap,
     json: Bytes,
 }
 
@@ -96,9 +103,9 @@ impl Server {
     /// # Errors
     /// One of them cannot be read, or holds nothing of use.
     pub fn new(standing: Standing, trust: &Trust) -> Result<Self, TlsFileError> {
-        let Standing { origin, files, patience, bytes_max } = standing;
-        let line = Line::open(files.read()?, &files, trust)?;
-        Ok(Self { origin, files, patience, bytes_max, trust: trust.clone(), line: Mutex::new(line) })
+        let Standing { origins, files, patience, bytes_max } = standing;
+        let line = Mutex::new(Line::open(files.read()?, &files, trust)?);
+        Ok(Self { origins, turn: AtomicUsize::new(0), files, patience, bytes_max, trust: trust.clone(), line })
     }
 
     pub(super) fn patience(&self) -> Duration {
@@ -109,13 +116,9 @@ impl Server {
         self.bytes_max
     }
 
-    pub(super) fn get(&self, path: &str) -> Question {
-        Question { request: Request::get(format!("{}{path}", self.origin)), json: Bytes::new() }
-    }
-
-    pub(super) fn post(&self, path: &str, json: String) -> Question {
-        let request = Request::post(format!("{}{path}", self.origin)).header(CONTENT_TYPE, "application/json");
-        Question { request, json: json.into() }
+    /// Which of several is asked; another number after one has failed.
+    pub(super) fn turn(&self) -> usize {
+        self.turn.load(Relaxed)
     }
 
     /// The answer's fields, and all of its body; `wait` is how much longer it may take because it was asked to.
@@ -125,19 +128,37 @@ impl Server {
     }
 
     pub(super) async fn whole(&self, body: Incoming) -> Result<Bytes, AskError> {
-        self.in_time(Duration::ZERO, whole(body, self.bytes_max)).await
+        let turn = self.turn();
+        let answer = self.in_time(Duration::ZERO, whole(body, self.bytes_max)).await;
+        answer.inspect_err(|error| self.pass_on(turn, error))
     }
 
     /// The answer's fields, and its body as it comes.
     pub(super) async fn open(&self, question: Question, wait: Duration) -> Result<(HeaderMap, Incoming), AskError> {
-        let request = question.request.body(question.json);
-        let request = request.map_err(|error| CallError::Unavailable(error.to_string()))?;
-        let caller = self.line().caller.clone();
-        let opened = self.in_time(wait, caller.open(request)).await;
-        if matches!(opened, Err(AskError::Call(CallError::Unavailable(_)))) {
-            self.renew();
+        let mut tried = 1;
+        loop {
+            let turn = self.turn();
+            let request = question.to(&self.origins[turn % self.origins.len()])?;
+            let caller = self.line().caller.clone();
+            let opened = self.in_time(wait, caller.open(request)).await;
+            let Err(error) = opened else { return opened };
+            if matches!(error, AskError::Call(CallError::Unavailable(_))) {
+                self.renew();
+            }
+            if tried == self.origins.len() || !error.may_be_of_one() {
+                return Err(error);
+            }
+            self.pass_on(turn, &error);
+            tried += 1;
         }
-        opened
+    }
+
+    /// The next one is asked from now on, unless somebody else has seen to that.
+    fn pass_on(&self, turn: usize, error: &AskError) {
+        if self.origins.len() > 1 && error.may_be_of_one() {
+            tracing::debug!(%error, server = self.origins[turn % self.origins.len()], "another server is asked");
+            let _ = self.turn.compare_exchange(turn, turn.wrapping_add(1), Relaxed, Relaxed);
+        }
     }
 
     async fn in_time<T>(
@@ -159,7 +180,12 @@ impl Server {
         match read {
             Ok(Some(line)) => *self.line() = line,
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, server = self.origin, "files of TLS cannot be read again"),
+            // As long as the server cannot be reached, this is tried again and again.
+            Err(error) if !self.line().is_told => {
+                self.line().is_told = true;
+                tracing::warn!(%error, server = self.origins[0], "files of TLS cannot be read again");
+            }
+            Err(_) => {}
         }
     }
 
@@ -174,7 +200,7 @@ impl Line {
             let path = files.ca.as_ref().or(files.identity.as_ref().map(|(cert, _)| cert));
             TlsFileError { path: path.cloned().unwrap_or_default(), why: error.to_string() }
         })?;
-        Ok(Self { terms, caller })
+        Ok(Self { terms, caller, is_told: false })
     }
 }
 
@@ -192,6 +218,23 @@ impl TlsFiles {
 }
 
 impl Question {
+    pub(super) fn get(path: &str) -> Self {
+        Self { method: Method::GET, path: path.to_owned(), fields: HeaderMap::new(), json: Bytes::new() }
+    }
+
+    pub(super) fn post(path: &str, json: String) -> Self {
+        let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Self { method: Method::POST, path: path.to_owned(), fields, json: json.into() }
+    }
+
+    fn to(&self, origin: &str) -> Result<Request<Bytes>, AskError> {
+        let request = Request::builder().method(&self.method).uri(format!("{origin}{}", self.path));
+        let request = request.body(self.json.clone());
+        let mut request = request.map_err(|error| CallError::Unavailable(error.to_string()))?;
+        request.headers_mut().clone_from(&self.fields);
+        Ok(request)
+    }
+
     /// With a field that nobody may see.
     pub(super) fn showing(mut self, name: HeaderName, secret: Option<&str>) -> Result<Self, AskError> {
         if let Some(secret) = secret {
@@ -200,7 +243,7 @@ impl Question {
                 why: "it has characters that a header cannot carry".to_owned(),
             })?;
             value.set_sensitive(true);
-            self.request = self.request.header(name, value);
+            self.fields.insert(name, value);
         }
         Ok(self)
     }
@@ -261,6 +304,15 @@ impl AskError {
             Self::Call(CallError::TooLarge { .. }) => "too large",
             Self::Malformed(_) => "malformed",
             Self::Credential { .. } => "credential",
+        }
+    }
+
+    /// Whether another server may do better.
+    fn may_be_of_one(&self) -> bool {
+        match self {
+            Self::Call(CallError::Unavailable(_)) | Self::Timeout(_) => true,
+            Self::Call(CallError::Status(status, _)) => status.is_server_error(),
+            Self::Call(CallError::TooLarge { .. }) | Self::Malformed(_) | Self::Credential { .. } => false,
         }
     }
 

@@ -14,8 +14,8 @@ use crate::outbound::{Credential, Server, Standing, TlsFiles, Trust};
 pub(super) struct Address {
     /// For people, without any credentials.
     pub(super) name: String,
-    /// `http://HOST:PORT`, or `https://`.
-    pub(super) origin: String,
+    /// `http://HOST:PORT`, or `https://`: of each server.
+    pub(super) origins: Vec<String>,
     /// With the slash that it begins with.
     pub(super) prefix: String,
     pub(super) user: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads `SCHEME://HOST[:PORT]/PREFIX[?OPTION=VALUE&…]`; a scheme that ends in `s` means TLS.
+    /// Reads `SCHEME://HOST[:PORT][,HOST[:PORT]…]/PREFIX[?OPTION=VALUE&…]`; a scheme that ends in `s` means TLS.
     pub(super) fn parse(word: &str, port: u16) -> Result<Self, SourceError> {
         let wrong = |why: &str| SourceError::Word { word: Self::shown(word), why: why.to_owned(), help: HELP };
         let (scheme, rest) = word.split_once("://").unwrap_or_default();
@@ -36,14 +36,8 @@ impl Address {
         if authority.contains('@') {
             return Err(wrong("everybody on this machine can read what stands on a command line"));
         }
-        let parsed: http::uri::Authority = authority.parse().map_err(|_| wrong("its server is no HOST:PORT"))?;
-        let host = parsed.host();
-        let port = match (host, parsed.port_u16()) {
-            ("", _) => return Err(wrong("it names no server")),
-            (_, Some(port)) => port,
-            (host, None) if host == authority => port,
-            _ => return Err(wrong("its server is no HOST:PORT")),
-        };
+        let servers: Vec<String> =
+            authority.split(',').map(|one| server(one, port)).collect::<Result<_, _>>().map_err(wrong)?;
         let is_tls = matches!(scheme, "etcds" | "consuls");
         let http = if is_tls { "https" } else { "http" };
         let prefix = percent_decode_str(prefix).decode_utf8().map_err(|_| wrong("its prefix is not UTF-8"))?;
@@ -51,8 +45,8 @@ impl Address {
             return Err(wrong("it names no prefix, and all keys of a server are no configuration"));
         }
         let mut address = Self {
-            name: format!("{scheme}://{host}:{port}{prefix}"),
-            origin: format!("{http}://{host}:{port}"),
+            name: format!("{scheme}://{}{prefix}", servers.join(",")),
+            origins: servers.iter().map(|server| format!("{http}://{server}")).collect(),
             prefix: prefix.into_owned(),
             user: None,
             credential: None,
@@ -99,7 +93,7 @@ impl Address {
     /// The server, to be asked.
     pub(super) fn server(&self, trust: &Trust) -> Result<Server, SourceError> {
         let standing = Standing {
-            origin: self.origin.clone(),
+            origins: self.origins.clone(),
             files: self.files.clone(),
             patience: self.timeout,
             bytes_max: ANSWER_BYTES_MAX,
@@ -119,6 +113,17 @@ impl Address {
     }
 }
 
+/// `HOST:PORT`, with the port that is meant where there is none.
+fn server(authority: &str, port: u16) -> Result<String, &'static str> {
+    let parsed: http::uri::Authority = authority.parse().map_err(|_| "its server is no HOST:PORT")?;
+    match (parsed.host(), parsed.port_u16()) {
+        ("", _) => Err("it names no server"),
+        (host, Some(port)) => Ok(format!("{host}:{port}")),
+        (host, None) if host == authority => Ok(format!("{host}:{port}")),
+        _ => Err("its server is no HOST:PORT"),
+    }
+}
+
 const HELP: &str = "write it as in `etcd://HOST:2379/witgate/prod/?user=NAME&password=env:VARIABLE` or \
     `consul://HOST:8500/witgate/prod/?token=file:PATH`; `etcds` and `consuls` mean TLS, with `ca=PATH`, `cert=PATH` and `key=PATH`; `timeout=10s` is for an answer";
 
@@ -134,17 +139,21 @@ mod tests {
     fn a_source_on_a_server_is_named_by_a_url() {
         let address = Address::parse("etcds://h/witgate/prod/?user=me&password=env:PW&ca=ca.pem", 2379).unwrap();
         assert_eq!(
-            (address.name.as_str(), address.origin.as_str()),
+            (address.name.as_str(), address.origins[0].as_str()),
             ("etcds://h:2379/witgate/prod/", "https://h:2379")
         );
         assert_eq!((address.prefix.as_str(), address.user.as_deref()), ("/witgate/prod/", Some("me")));
         let address = Address::parse("consul://[::1]:1/a", 8500).unwrap();
-        assert_eq!(address.origin, "http://[::1]:1");
+        assert_eq!(address.origins, ["http://[::1]:1"]);
+        let address = Address::parse("etcd://a,b:1,[::1]/x", 2379).unwrap();
+        assert_eq!(address.name, "etcd://a:2379,b:1,[::1]:2379/x");
+        assert_eq!(address.origins, ["http://a:2379", "http://b:1", "http://[::1]:2379"]);
         for wrong in [
             "etcd://",
             "etcd://h",
             "etcd://h/",
             "etcd://h:x/a",
+            "etcd://h,/a",
             "etcd://me:secret@h/a",
             "etcd://h/a?password=secret",
             "etcd://h/a?ca=x",

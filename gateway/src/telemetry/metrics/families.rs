@@ -7,7 +7,10 @@ use super::{EndpointSample, GuestSample, HookSample, KeySetSample, Samples, Vers
 /// All that have a metric.
 pub(super) fn of(samples: &Samples) -> Vec<MetricFamily> {
     let all = of_versions(&samples.versions).into_iter().chain(of_names(samples)).chain(of_key_sets(&samples.key_sets));
-    let all = all.chain([of_endpoints(&samples.endpoints)]).chain(upstreams::of(&samples.upstreams));
+    let all = all
+        .chain([of_endpoints(&samples.endpoints)])
+        .chain(of_sources(samples))
+        .chain(upstreams::of(&samples.upstreams));
     // The format has no way to say that a family is empty.
     all.filter(|family| !family.get_metric().is_empty()).collect()
 }
@@ -134,6 +137,24 @@ fn of_endpoints(samples: &[EndpointSample]) -> MetricFamily {
             gauge(f64::from(u8::from(sample.is_healthy)), labels)
         }),
     )
+}
+
+fn of_sources(samples: &Samples) -> [MetricFamily; 2] {
+    let up = |is_up: bool, labels: Vec<Label<'_>>| gauge(f64::from(u8::from(is_up)), labels);
+    [
+        family(
+            "witgate_config_source_up",
+            "Whether the source of the configuration could be read when it was asked last.",
+            MetricType::GAUGE,
+            std::iter::once(up(samples.has_config_source, Vec::new())),
+        ),
+        family(
+            "witgate_upstream_discovery_up",
+            "Whether the source of an upstream's endpoints gave a good answer when it was asked last.",
+            MetricType::GAUGE,
+            samples.discoveries.iter().map(|(upstream, is_up)| up(*is_up, vec![("upstream", upstream)])),
+        ),
+    ]
 }
 
 /// A label's name and value.

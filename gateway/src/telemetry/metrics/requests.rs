@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn requests_are_told_by_listener_route_method_and_code() {
         let all = Arc::new(Requests::default());
-        let names =
-            Names { listeners: vec!["http".into()], routes: vec!["users".into()], upstreams: vec!["origin".into()] };
+        let routes = RouteNames::new(["users".into()]);
+        let names = Names { listeners: vec!["http".into()], routes, upstreams: vec!["origin".into()] };
         let worker = Meter::new(all.clone());
         let table = worker.table(names, &MetricRules::default());
         let http = "http".into();
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_thousand_routes_are_rendered() {
         let all = Arc::new(Requests::default());
-        let routes: Vec<Arc<str>> = (0..1000).map(|route| format!("route-{route}").into()).collect();
+        let routes = RouteNames::new((0..1000).map(|route| format!("route-{route}").into()));
         let names = Names { listeners: vec!["http".into()], routes, upstreams: Vec::new() };
         let http = "http".into();
         let workers = [Meter::new(all.clone()), Meter::new(all.clone())];

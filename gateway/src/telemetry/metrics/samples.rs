@@ -19,6 +19,10 @@ pub struct Samples {
     pub circuits: Vec<CircuitSample>,
     pub limits: Vec<LimitSample>,
     pub endpoints: Vec<EndpointSample>,
+    /// Whether the source of the configuration could be read last.
+    pub has_config_source: bool,
+    /// Upstreams that are discovered, and whether their source gave a good answer last.
+    pub discoveries: Vec<(String, bool)>,
     pub upstreams: Vec<UpstreamSample>,
     pub certificates: Vec<CertificateSample>,
     pub handshakes: Vec<HandshakeSample>,

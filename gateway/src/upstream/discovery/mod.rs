@@ -134,8 +134,8 @@ impl Asking {
     fn of(discovery: &Discovery, trust: &Trust) -> Result<Self, TlsFileError> {
         let refresh = discovery.refresh;
         let open = |server: &Access| {
-            let (origin, files) = (server.origin.clone(), server.files.clone());
-            let standing = Standing { origin, files, patience: ANSWER_TIMEOUT, bytes_max: ANSWER_BYTES_MAX };
+            let (origins, files) = (vec![server.origin.clone()], server.files.clone());
+            let standing = Standing { origins, files, patience: ANSWER_TIMEOUT, bytes_max: ANSWER_BYTES_MAX };
             Server::new(standing, trust)
         };
         Ok(match &discovery.source {
