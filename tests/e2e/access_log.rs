@@ -126,7 +126,7 @@ async fn what_went_wrong_is_told_by_flags() {
     };
     assert_eq!(of("/dead"), (502, "UF".to_owned()));
     assert_eq!(of("/none"), (404, "NR".to_owned()));
-    assert_eq!(of("/%00"), (400, String::new()));
+    assert_eq!(of("/%00"), (400, "BR".to_owned()));
     assert_eq!(of("/slow"), (504, "UT".to_owned()));
     assert_eq!(of("/all"), (499, "DC".to_owned()));
 }

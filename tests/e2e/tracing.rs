@@ -281,6 +281,49 @@ async fn requests_of_plugins_belong_to_the_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_environment_of_opentelemetry_goes_before_the_file() {
+    let (origin, collector, nowhere) = (Upstream::echo().await, Collector::start().await, Collector::down().await);
+    let endpoint = format!("http://{collector}/");
+    let binary = GATEWAY.with_environment(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=from%20there"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+        ("OTEL_SERVICE_NAME", "edge-7"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1"),
+    ]);
+    let config = traced(&origin, &nowhere, ", sample: 0%, headers: { x-key: k1, x-own: k2 }, name: edge");
+    let gateway = binary.start(config).await;
+    ask(&mut gateway.client().await, "/", &[]).await;
+    let spans = collector.wait(2).await;
+    let resource = &of_kind(&spans, "SERVER").resource;
+    for (name, value) in [("service.name", "edge-7"), ("deployment.environment.name", "staging")] {
+        assert_eq!(resource.get(name).map(String::as_str), Some(value), "{resource:?}");
+    }
+    let export = &collector.exports()[0];
+    let field = |name| export.fields.get(name);
+    assert_eq!((&*export.target, field("x-key"), field("x-own")), ("/v1/traces", Some("from there"), Some("k2")));
+    ask(&mut gateway.client().await, "/", &[&parent("00")]).await;
+    assert!(!sent_on(&origin).2, "it is parent-based");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sampler_that_is_not_known_is_told_and_the_file_counts() {
+    let (origin, collector) = (Upstream::echo().await, Collector::start().await);
+    let binary = GATEWAY.with_environment(&[("OTEL_TRACES_SAMPLER", "xray")]);
+    let gateway = binary.start(traced(&origin, &collector, "")).await;
+    ask(&mut gateway.client().await, "/", &[]).await;
+    collector.wait(2).await;
+    gateway.log().wait("that it is not known", |line| line.message().contains("OTEL_TRACES_SAMPLER")).await;
+
+    let off = GATEWAY.with_environment(&[("OTEL_TRACES_SAMPLER", "always_off")]);
+    let gateway = off.start(traced(&origin, &collector, ", trust: all")).await;
+    ask(&mut gateway.client().await, "/", &[&parent("01")]).await;
+    assert!(!sent_on(&origin).2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_access_log_tells_the_trace() {
     let (origin, collector) = (Upstream::echo().await, Collector::start().await);
     let folder = tempfile::tempdir().expect("a folder");

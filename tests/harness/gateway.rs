@@ -29,6 +29,7 @@ pub struct Binary {
     trusted: Option<&'static str>,
     closes_stdout: bool,
     is_unprivileged: bool,
+    environment: &'static [(&'static str, &'static str)],
 }
 
 /// What a command left behind.
@@ -59,7 +60,15 @@ pub fn allow_files() {
 impl Binary {
     /// `program` is the binary; `scratch` a folder that all tests share, so that each plugin is compiled once a run and not once a test.
     pub const fn new(program: &'static str, scratch: &'static str) -> Binary {
-        Binary { program, scratch, level: "info", trusted: None, closes_stdout: false, is_unprivileged: false }
+        Binary {
+            program,
+            scratch,
+            level: "info",
+            trusted: None,
+            closes_stdout: false,
+            is_unprivileged: false,
+            environment: &[],
+        }
     }
 
     /// Where it may keep what outlives a test.
@@ -77,6 +86,12 @@ impl Binary {
         let path = authority.to_str().expect("temporary folders have plain names").to_owned();
         // Some bytes a test, so that a binary stays as easy to pass on as it is.
         Binary { trusted: Some(path.leak()), ..self }
+    }
+
+    /// The same program, with more variables in its environment.
+    pub fn with_environment(self, environment: &[(&'static str, &str)]) -> Binary {
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, &*value.to_string().leak())).collect();
+        Binary { environment: environment.leak(), ..self }
     }
 
     /// The same program, with a standard output that is a pipe nobody reads from.
@@ -227,6 +242,7 @@ impl Binary {
             command.uid(NOBODY).gid(NOBODY);
         }
         command.env("NO_COLOR", "1").env("WITGATE_LOG", self.level).env("XDG_STATE_HOME", self.scratch);
+        command.envs(self.environment.iter().copied());
         if let Some(authority) = self.trusted {
             command.env("SSL_CERT_FILE", authority);
         }

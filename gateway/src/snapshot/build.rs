@@ -70,9 +70,21 @@ pub async fn build(
     })
 }
 
-/// OpenTelemetry's own switch goes before the file.
+/// OpenTelemetry's own switches go before the file.
 fn telemetry(config: &Config) -> TelemetryRules {
-    let is_disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let rules = config.telemetry.clone();
-    if is_disabled { TelemetryRules { tracing: None, ..rules } } else { rules }
+    if environment("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return TelemetryRules { tracing: None, ..rules };
+    }
+    let (Some(spans), Some(sampler)) = (&rules.tracing, environment("OTEL_TRACES_SAMPLER")) else { return rules };
+    let argument = environment("OTEL_TRACES_SAMPLER_ARG");
+    match spans.sampled_as(&sampler, argument.as_deref()) {
+        Some(spans) => TelemetryRules { tracing: Some(Arc::new(spans)), ..rules },
+        None => {
+            let argument = argument.unwrap_or_default();
+            tracing::warn!(sampler, argument, "OTEL_TRACES_SAMPLER is none that is known here, or its share is none");
+            rules
+        }
+    }
 }

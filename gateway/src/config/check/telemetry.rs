@@ -54,6 +54,7 @@ impl Check<'_> {
             endpoint: raw.otlp.as_ref().and_then(|url| self.otlp(&at.key("otlp"), url)).unwrap_or(default.endpoint),
             sample: self.sample(&at.key("sample"), raw.sample),
             trust: trust.unwrap_or(default.trust),
+            heeds_parents: default.heeds_parents,
             errors: raw.errors.unwrap_or(default.errors),
             name: raw.name.clone().unwrap_or(default.name),
             headers,

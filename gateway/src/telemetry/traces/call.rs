@@ -34,6 +34,13 @@ pub enum AttributeValue {
     Truth(bool),
 }
 
+impl AttributeValue {
+    /// What it takes beyond a number's few.
+    fn bytes(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { 0 }
+    }
+}
+
 impl OpenSpan {
     /// One of its own, of a trace that is sampled.
     pub(super) fn sampled(trace: TraceId) -> Self {
@@ -70,18 +77,23 @@ impl OpenSpan {
     }
 
     /// Notes an attribute, `count_max` of them at most; a later one of the same name takes the place of the earlier. Tells
-    /// whether it is one that may be: a malformed or reserved name, and one too many, are given up and counted.
+    /// whether it is one that may be: a malformed or reserved name, one too many, and one too large beside the others are given up and
+    /// counted.
     pub fn say(&self, name: &str, value: AttributeValue, count_max: usize) -> bool {
         let Some(mut notes) = self.notes() else { return true };
         let notes = &mut *notes;
+        let value = bounded(value);
+        let others = notes.attributes.iter().filter(|(known, _)| **known != *name);
+        let bytes: usize = others.map(|(name, value)| name.len() + value.bytes()).sum();
+        let has_room = bytes + name.len() + value.bytes() <= ALL_BYTES_MAX;
         let count = notes.attributes.len();
         let known = notes.attributes.iter_mut().find(|(known, _)| **known == *name);
         match known {
-            Some((_, known)) => *known = bounded(value),
-            None if count < count_max && is_name(name) => {
-                notes.attributes.push((name.into(), bounded(value)));
+            Some((_, known)) if has_room => *known = value,
+            None if has_room && count < count_max && is_name(name) => {
+                notes.attributes.push((name.into(), value));
             }
-            None => {
+            _ => {
                 notes.dropped = notes.dropped.saturating_add(1);
                 return false;
             }
@@ -139,6 +151,8 @@ const RESERVED: [&str; 12] = [
 ];
 const NAME_BYTES_MAX: usize = 64;
 const VALUE_BYTES_MAX: usize = 1024;
+/// Of one call, names and texts together: what waits for the collector is counted by spans.
+const ALL_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -213,6 +227,16 @@ mod tests {
             assert!(span.say("text", text(value), 1));
             assert_eq!(said(&span), [("text".to_owned(), shown)]);
         }
+    }
+
+    #[test]
+    fn all_together_have_a_bound_as_well() {
+        let span = OpenSpan::sampled(new_trace());
+        let value = text(&"v".repeat(VALUE_BYTES_MAX - 1));
+        assert!(["a", "b", "c", "d"].iter().all(|name| span.say(name, value.clone(), 32)));
+        assert!(!span.say("e", ONE, 32) && !span.say("d", text(&"v".repeat(VALUE_BYTES_MAX)), 32));
+        assert!(span.say("d", text("short"), 32) && span.say("e", ONE, 32));
+        assert_eq!(span.take_notes().dropped, 2);
     }
 
     #[test]

@@ -312,32 +312,80 @@ mod tests {
         KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
     }
 
+    fn head(length: usize) -> Head<'static> {
+        Head {
+            trace: TraceId::from_bytes([7; 16]),
+            span: SpanId::from_bytes([8; 8]),
+            parent: Some(SpanId::from_bytes([9; 8])),
+            parent_is_remote: true,
+            state: "a=1",
+            kind: SpanKind::Server,
+            name: &["GET", " ", "/users/{id}"],
+            began: UNIX_EPOCH + Duration::from_nanos(1_796_020_081_042_000_007),
+            took: Duration::from_micros(1500),
+            has_failed: length % 2 == 1,
+            link: length.is_multiple_of(2).then(|| TraceParent {
+                trace: TraceId::from_bytes([5; 16]),
+                span: SpanId::from_bytes([6; 8]),
+                is_sampled: true,
+            }),
+            dropped_attributes: length as u32,
+        }
+    }
+
+    /// The same in the protocol's own message.
+    fn span(length: usize, text: String) -> Span {
+        let link = Link { trace_id: vec![5; 16], span_id: vec![6; 8], flags: 0x301, ..Link::default() };
+        Span {
+            trace_id: vec![7; 16],
+            span_id: vec![8; 8],
+            trace_state: "a=1".to_owned(),
+            parent_span_id: vec![9; 8],
+            flags: 0x301,
+            name: "GET /users/{id}".to_owned(),
+            kind: 2,
+            start_time_unix_nano: 1_796_020_081_042_000_007,
+            end_time_unix_nano: 1_796_020_081_043_500_007,
+            attributes: vec![
+                attribute("text", Value::StringValue(text)),
+                attribute("number", Value::IntValue(length.try_into().expect("it is small"))),
+                attribute("largest", Value::IntValue(i64::MAX)),
+                attribute("bytes", Value::StringValue("a\u{fffd}b".to_owned())),
+                attribute("signed", Value::IntValue(-7)),
+                attribute("fraction", Value::DoubleValue(0.25)),
+                attribute("truth", Value::BoolValue(true)),
+                attribute("untruth", Value::BoolValue(false)),
+            ],
+            dropped_attributes_count: length as u32,
+            links: if length.is_multiple_of(2) { vec![link] } else { Vec::new() },
+            status: (length % 2 == 1).then(|| Status { code: 2, ..Status::default() }),
+            ..Span::default()
+        }
+    }
+
+    fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
+        let resource = Resource {
+            attributes: vec![attribute("service.name", Value::StringValue("gate".to_owned()))],
+            ..Resource::default()
+        };
+        let scope = InstrumentationScope {
+            name: "witgate".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..InstrumentationScope::default()
+        };
+        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
+        let spans = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+        ExportTraceServiceRequest { resource_spans: vec![spans] }
+    }
+
     /// The protocol's own messages, encoded by a library, are the measure.
     #[test]
     fn a_request_is_what_the_protocols_messages_are() {
         // Lengths around those at which a length takes another byte.
         for length in [0, 1, 20, 60, 100, 127, 128, 300, 16_000, 16_383, 20_000] {
             let text = "x".repeat(length);
-            let head = Head {
-                trace: TraceId::from_bytes([7; 16]),
-                span: SpanId::from_bytes([8; 8]),
-                parent: Some(SpanId::from_bytes([9; 8])),
-                parent_is_remote: true,
-                state: "a=1",
-                kind: SpanKind::Server,
-                name: &["GET", " ", "/users/{id}"],
-                began: UNIX_EPOCH + Duration::from_nanos(1_796_020_081_042_000_007),
-                took: Duration::from_micros(1500),
-                has_failed: length % 2 == 1,
-                link: (length % 2 == 0).then(|| TraceParent {
-                    trace: TraceId::from_bytes([5; 16]),
-                    span: SpanId::from_bytes([6; 8]),
-                    is_sampled: true,
-                }),
-                dropped_attributes: length as u32,
-            };
             let mut spans = Spans::default();
-            spans.push(&head, |attributes| {
+            spans.push(&head(length), |attributes| {
                 attributes.texts("text", &["", &text]);
                 attributes.whole("number", length as u64);
                 attributes.whole("largest", u64::MAX);
@@ -350,52 +398,7 @@ mod tests {
             let mut both = Spans::default();
             both.append(&spans);
             both.append(&spans);
-            let span = Span {
-                trace_id: vec![7; 16],
-                span_id: vec![8; 8],
-                trace_state: "a=1".to_owned(),
-                parent_span_id: vec![9; 8],
-                flags: 0x301,
-                name: "GET /users/{id}".to_owned(),
-                kind: 2,
-                start_time_unix_nano: 1_796_020_081_042_000_007,
-                end_time_unix_nano: 1_796_020_081_043_500_007,
-                attributes: vec![
-                    attribute("text", Value::StringValue(text.clone())),
-                    attribute("number", Value::IntValue(length.try_into().expect("it is small"))),
-                    attribute("largest", Value::IntValue(i64::MAX)),
-                    attribute("bytes", Value::StringValue("a\u{fffd}b".to_owned())),
-                    attribute("signed", Value::IntValue(-7)),
-                    attribute("fraction", Value::DoubleValue(0.25)),
-                    attribute("truth", Value::BoolValue(true)),
-                    attribute("untruth", Value::BoolValue(false)),
-                ],
-                dropped_attributes_count: length as u32,
-                links: (length % 2 == 0)
-                    .then(|| Link { trace_id: vec![5; 16], span_id: vec![6; 8], flags: 0x301, ..Link::default() })
-                    .into_iter()
-                    .collect(),
-                status: (length % 2 == 1).then(|| Status { code: 2, ..Status::default() }),
-                ..Span::default()
-            };
-            let expected = ExportTraceServiceRequest {
-                resource_spans: vec![ResourceSpans {
-                    resource: Some(Resource {
-                        attributes: vec![attribute("service.name", Value::StringValue("gate".to_owned()))],
-                        ..Resource::default()
-                    }),
-                    scope_spans: vec![ScopeSpans {
-                        scope: Some(InstrumentationScope {
-                            name: "witgate".to_owned(),
-                            version: env!("CARGO_PKG_VERSION").to_owned(),
-                            ..InstrumentationScope::default()
-                        }),
-                        spans: vec![span.clone(), span],
-                        ..ScopeSpans::default()
-                    }],
-                    ..ResourceSpans::default()
-                }],
-            };
+            let expected = request(vec![span(length, text.clone()), span(length, text)]);
             let request = both.request([("service.name", "gate")]);
             assert_eq!(ExportTraceServiceRequest::decode(&*request).ok().as_ref(), Some(&expected), "{length}");
             assert_eq!((both.len(), request.len()), (2, expected.encoded_len()), "no length takes more than it has to");

@@ -72,3 +72,51 @@ impl SpanQueue {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use opentelemetry::trace::SpanKind;
+
+    use super::super::context::{new_span, new_trace};
+    use super::super::otlp::Head;
+    use super::*;
+
+    fn batch(count: usize) -> SpanBatch {
+        let mut spans = Spans::default();
+        for _ in 0..count {
+            let head = Head {
+                trace: new_trace(),
+                span: new_span(),
+                parent: None,
+                parent_is_remote: false,
+                state: "",
+                kind: SpanKind::Server,
+                name: &["GET"],
+                began: SystemTime::now(),
+                took: Duration::ZERO,
+                has_failed: false,
+                link: None,
+                dropped_attributes: 0,
+            };
+            spans.push(&head, |_| {});
+        }
+        SpanBatch { rules: Arc::new(TracingRules { queue_spans_max: 4, ..TracingRules::default() }), spans }
+    }
+
+    #[test]
+    fn as_many_wait_as_may_and_what_is_beyond_is_counted() {
+        let (queue, mut batches) = SpanQueue::new();
+        queue.put(batch(3));
+        queue.put(batch(2));
+        queue.put(batch(1));
+        queue.put(batch(1));
+        assert_eq!(queue.count(SpanOutcome::Dropped), 3, "four fit");
+        let taken: Vec<usize> = std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.spans.len()).collect();
+        assert_eq!(taken, [3, 1]);
+        queue.done(4, SpanOutcome::Exported);
+        queue.put(batch(4));
+        assert_eq!((queue.count(SpanOutcome::Dropped), queue.count(SpanOutcome::Exported)), (3, 4));
+    }
+}

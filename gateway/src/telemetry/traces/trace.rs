@@ -40,7 +40,9 @@ impl Trace {
         let id = parent.map_or_else(new_trace, |parent| parent.trace);
         let share = sample.unwrap_or(rules.sample);
         let is_sampled = match parent {
-            Some(parent) if rules.trust == ParentTrust::All || is_trusted() => parent.is_sampled,
+            Some(parent) if rules.heeds_parents && (rules.trust == ParentTrust::All || is_trusted()) => {
+                parent.is_sampled
+            }
             // By lot: an id that a stranger chose may have been chosen to be within any share.
             Some(_) => fastrand::f64() < share,
             None => is_within(id, share),
@@ -111,6 +113,17 @@ mod tests {
                 assert_eq!((trace.is_sampled(), trace.id()), (expected, &PARENT[3..35]), "{trust:?}");
                 assert!(trace.parent.is_some() && trace.link.is_none() && headers.contains_key(TRACESTATE));
             }
+        }
+    }
+
+    #[test]
+    fn a_sampler_that_is_not_parent_based_believes_nobody() {
+        for (sampler, expected) in [("always_on", true), ("always_off", false)] {
+            let rules = TracingRules { trust: ParentTrust::All, ..TracingRules::default() };
+            let rules = rules.sampled_as(sampler, None).expect("it is known");
+            let flags = if expected { "00" } else { "01" };
+            let trace = Trace::begin(&mut headers(&format!("{PARENT}{flags}")), &rules, None, || true);
+            assert_eq!((trace.is_sampled(), trace.id()), (expected, &PARENT[3..35]), "{sampler}");
         }
     }
 
