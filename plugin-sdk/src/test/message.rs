@@ -12,7 +12,7 @@ use crate::Origin;
 /// let request = TestRequest::new("POST", "/users?full=1").header("x-tenant", "a").client("203.0.113.9").param("id", "42");
 /// assert_eq!((request.path.as_str(), request.query.as_deref()), ("/users", Some("full=1")));
 /// assert_eq!(request.value("X-Tenant"), Some("a"));
-/// assert_eq!(request.authority("api.example.com").target(), "/users?full=1");
+/// assert_eq!(request.authority("api.example.com").traced(true).target(), "/users?full=1");
 ///
 /// let request = TestRequest::get("/").attribute("user", "ada").header("vary", "a").header("vary", "b").piece("he").piece("llo");
 /// assert_eq!((request.values("vary"), request.body.concat()), (vec!["a", "b"], b"hello".to_vec()));

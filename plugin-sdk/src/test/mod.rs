@@ -317,6 +317,14 @@ impl<P: Exported> Harness<P> {
     }
 
     /// What the hooks of the last message said on the span of their call, with [`trace::set_attribute`](crate::trace::set_attribute).
+    ///
+    /// ```
+    /// use witgate_plugin::{Exported, test::Harness};
+    ///
+    /// fn has_told_the_tenant<P: Exported>(plugin: &Harness<P>) -> bool {
+    ///     plugin.span_attribute("app.tenant") == Some("acme".into())
+    /// }
+    /// ```
     pub fn span_attribute(&self, name: &str) -> Option<Value> {
         self.gateway.span_attribute(name).map(|value| match value {
             AttributeValue::Text(text) => Value::Text(text),
