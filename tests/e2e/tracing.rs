@@ -281,6 +281,22 @@ async fn requests_of_plugins_belong_to_the_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scraper_that_asks_for_openmetrics_is_led_to_traces() {
+    let (origin, collector) = (Upstream::echo().await, Collector::start().await);
+    let gateway = GATEWAY.start(traced(&origin, &collector, "")).await;
+    ask(&mut gateway.client().await, "/", &[&parent("01")]).await;
+    let admin = gateway.admin();
+    at_least(&admin, r#"witgate_http_requests_total{code="200",listener="http",method="GET",route="all"}"#, 1.0).await;
+    let open = admin.ask("GET /metrics", &["Accept: application/openmetrics-text; version=1.0.0"], "").await;
+    assert_eq!(open.field("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let text = open.text();
+    assert!(text.ends_with("# EOF\n") && text.contains(&format!("# {{trace_id=\"{TRACE}\"}} ")), "{text}");
+    let plain = admin.get("/metrics").await;
+    assert_eq!(plain.field("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(!plain.text().contains(TRACE));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_environment_of_opentelemetry_goes_before_the_file() {
     let (origin, collector, nowhere) = (Upstream::echo().await, Collector::start().await, Collector::down().await);
     let endpoint = format!("http://{collector}/");

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
 use super::record::Changes;
+use crate::telemetry::MetricsFormat;
 
 /// A running gateway, as the admin API sees it. Every mutation names who wants it.
 pub trait Operator: Send + Sync + 'static {
@@ -65,8 +66,8 @@ pub trait Operator: Send + Sync + 'static {
     /// The admin server did not let a request in: `token`, `forbidden`, `pace`, `host`, `busy`.
     fn refused(&self, reason: &'static str);
 
-    /// All metrics in Prometheus's text format (version 0.0.4).
-    fn metrics(&self) -> String;
+    /// All metrics.
+    fn metrics(&self, format: MetricsFormat) -> String;
 
     /// What happens from now on.
     fn events(&self) -> broadcast::Receiver<Event>;

@@ -17,8 +17,8 @@ use crate::plugin::{Hook, Version};
 use crate::resource::KeySet;
 use crate::snapshot::{Plugin, Snapshot, Target};
 use crate::telemetry::{
-    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, Samples, SpanOutcome, UpstreamSample,
-    VersionSample,
+    CircuitSample, GuestSample, HookSample, KeySetSample, LimitSample, MetricsFormat, Samples, SpanOutcome,
+    UpstreamSample, VersionSample,
 };
 use crate::upstream::{MirrorOutcome, RetryOutcome, Upstream};
 
@@ -150,7 +150,7 @@ impl Operator for Gateway {
         self.0.metrics.admin_refused(reason);
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, format: MetricsFormat) -> String {
         let snapshot = self.0.current.load_full();
         let told = self.0.told();
         let overridden = |name: &str| told.overrides.get(name).is_some_and(|held| held.is_active());
@@ -177,7 +177,7 @@ impl Operator for Gateway {
             ..self.0.guest_samples()
         };
         drop(told);
-        self.0.metrics.render(&samples)
+        self.0.metrics.render(&samples, format)
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {

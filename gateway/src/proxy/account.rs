@@ -157,6 +157,12 @@ impl Account {
         });
     }
 
+    /// The id of its trace in hex digits, if that is sampled.
+    pub(super) fn sampled_trace(&self) -> Option<[u8; 32]> {
+        let trace = self.answer.as_ref()?.trail.trace()?;
+        trace.is_sampled().then(|| trace.digits())
+    }
+
     /// Tells of it, where and if that is wanted.
     pub(super) fn close(&self, end: &End<'_>) {
         let Some(answer) = &self.answer else { return };

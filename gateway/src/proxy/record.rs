@@ -119,7 +119,8 @@ impl Record {
 
     fn close(&mut self) {
         let duration = self.arrival.elapsed();
-        let ended = Ended { method: self.method, status: self.status, duration, overhead: self.overhead };
+        let trace = self.account.as_deref().and_then(Account::sampled_trace);
+        let ended = Ended { method: self.method, status: self.status, duration, overhead: self.overhead, trace };
         let listener = (usize::from(self.listener), &self.connection.listener);
         self.table.end(listener, self.route, &ended);
         if let Some(account) = &self.account {

@@ -57,6 +57,7 @@ impl Unread {
             status: refused.status,
             duration: refused.took,
             overhead: Duration::ZERO,
+            trace: None,
         };
         generation.table.begin();
         generation.table.end((number, name), None, &ended);

@@ -23,7 +23,7 @@ pub use flags::{Flag, Flags};
 pub use log::{LogFormat, init};
 pub use metrics::{
     CertificateSample, CircuitSample, EndpointSample, GuestSample, HandshakeSample, HookSample, KeySetSample,
-    LimitSample, METRICS_TYPE, Metrics, Samples, UpstreamSample, VersionSample,
+    LimitSample, Metrics, MetricsFormat, Samples, UpstreamSample, VersionSample,
 };
 pub use requests::{
     Bounds, Ended, Meter, MetricRules, Names, RequestSamples, Requests, RouteNames, Table, UNKNOWN_METHOD, method_of,

@@ -9,8 +9,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use http::{HeaderMap, Request, StatusCode};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
@@ -19,7 +19,7 @@ use super::seats::Seat;
 use super::serve::Answering;
 use super::socket::Peer;
 use crate::control::Operator;
-use crate::telemetry::METRICS_TYPE;
+use crate::telemetry::MetricsFormat;
 
 /// The probes alone.
 pub(super) struct Probes(Router);
@@ -58,8 +58,10 @@ async fn ready(State(operator): State<Arc<dyn Operator>>) -> Response {
     }
 }
 
-async fn metrics(State(operator): State<Arc<dyn Operator>>) -> Response {
-    ([(CONTENT_TYPE, METRICS_TYPE)], operator.metrics()).into_response()
+async fn metrics(State(operator): State<Arc<dyn Operator>>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = MetricsFormat::accepted(accepted);
+    ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], operator.metrics(format)).into_response()
 }
 
 fn word(status: StatusCode, text: &'static str) -> Response {

@@ -1,15 +1,18 @@
-//! Metrics of one gateway, in Prometheus's text format.
+//! Metrics of one gateway, in Prometheus's text format or in that of OpenMetrics.
 //!
 //! Rare events are counted here as they happen. What requests count lives with the workers that count it, and is handed
 //! over at each scrape as [`Samples`]; `families` gives it its names.
 
 mod families;
+mod format;
 mod listeners;
+mod open_metrics;
 mod requests;
 mod routes;
 mod samples;
 mod upstreams;
 
+pub use format::MetricsFormat;
 pub use listeners::{CertificateSample, HandshakeSample};
 pub use samples::{
     CircuitSample, EndpointSample, GuestSample, HookSample, KeySetSample, LimitSample, Samples, VersionSample,
@@ -161,15 +164,20 @@ impl Metrics {
         self.refused.with_label_values(&[reason]).inc_by(more);
     }
 
-    /// Everything, in text format 0.0.4.
-    pub fn render(&self, samples: &Samples) -> String {
+    /// Everything.
+    pub fn render(&self, samples: &Samples, format: MetricsFormat) -> String {
         let mut all = self.registry.gather();
         all.extend(families::of(samples));
         all.extend(routes::of(samples));
         all.extend(listeners::of(samples));
         all.extend(requests::of(samples));
-        // Only a family without a metric can fail, and none of these is.
-        TextEncoder::new().encode_to_string(&all).unwrap_or_default()
+        match format {
+            // Only a family without a metric can fail, and none of these is.
+            MetricsFormat::Text => TextEncoder::new().encode_to_string(&all).unwrap_or_default(),
+            MetricsFormat::OpenMetrics => open_metrics::encode(&all, |family, labels, bucket| {
+                requests::exemplar(&samples.requests, family, labels, bucket)
+            }),
+        }
     }
 }
 
@@ -186,9 +194,6 @@ fn gauge(name: &str, help: &str) -> IntGauge {
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect(VALID)
 }
-
-/// The media type of [`Metrics::render`].
-pub const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const VALID: &str = "names and labels are constants that Prometheus allows";
 const DISTINCT: &str = "every metric has a name of its own";
@@ -226,14 +231,14 @@ mod tests {
         let metrics = Metrics::new();
         metrics.reloaded("start", 1);
         metrics.reload_failed("signal");
-        let text = metrics.render(&Samples::default());
+        let text = metrics.render(&Samples::default(), MetricsFormat::Text);
         assert_eq!(value(&text, r#"witgate_config_reloads_total{outcome="ok",source="start"}"#), "1");
         assert_eq!(value(&text, r#"witgate_config_reloads_total{outcome="failed",source="signal"}"#), "1");
         assert_eq!(value(&text, "witgate_config_last_reload_successful"), "0");
         assert_eq!(value(&text, "witgate_config_generation"), "1");
         assert!(value(&text, "witgate_config_last_reload_success_timestamp_seconds").starts_with('1'));
         metrics.reloaded("admin", 2);
-        let text = metrics.render(&Samples::default());
+        let text = metrics.render(&Samples::default(), MetricsFormat::Text);
         assert_eq!(value(&text, "witgate_config_last_reload_successful"), "1");
         assert_eq!(value(&text, "witgate_config_generation"), "2");
     }
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn calls_of_a_plugin_are_a_counter_and_a_histogram_of_its_version() {
         let samples = Samples { versions: vec![version()], ..Samples::default() };
-        let text = Metrics::new().render(&samples);
+        let text = Metrics::new().render(&samples, MetricsFormat::Text);
         let labels = r#"hook="request",plugin="jwt",version="ba7816bf8f01""#;
         let calls = r#"witgate_plugin_calls_total{hook="request",outcome="trap",plugin="jwt",version="ba7816bf8f01"}"#;
         assert_eq!(value(&text, calls), "1");
@@ -263,12 +268,15 @@ mod tests {
         metrics.swapped("jwt", "ok");
         metrics.swapped("jwt", "refused");
         let sample = |value| GuestSample { plugin: "jwt".to_owned(), name: "hits".to_owned(), value };
-        let text = metrics.render(&Samples {
-            overrides: vec![("jwt".to_owned(), true), ("audit".to_owned(), false)],
-            counters: vec![sample(3.0)],
-            gauges: vec![sample(0.5)],
-            ..Samples::default()
-        });
+        let text = metrics.render(
+            &Samples {
+                overrides: vec![("jwt".to_owned(), true), ("audit".to_owned(), false)],
+                counters: vec![sample(3.0)],
+                gauges: vec![sample(0.5)],
+                ..Samples::default()
+            },
+            MetricsFormat::Text,
+        );
         assert_eq!(value(&text, r#"witgate_plugin_swaps_total{outcome="refused",plugin="jwt"}"#), "1");
         assert_eq!(value(&text, r#"witgate_plugin_override{plugin="jwt"}"#), "1");
         assert_eq!(value(&text, r#"witgate_plugin_override{plugin="audit"}"#), "0");
@@ -285,7 +293,7 @@ mod tests {
             last_good,
         };
         let key_sets = vec![sample("idp", Some(1_800_000_000.5)), sample("new", None)];
-        let text = Metrics::new().render(&Samples { key_sets, ..Samples::default() });
+        let text = Metrics::new().render(&Samples { key_sets, ..Samples::default() }, MetricsFormat::Text);
         assert_eq!(value(&text, r#"witgate_key_set_keys{key_set="idp"}"#), "2");
         assert_eq!(value(&text, r#"witgate_key_set_loads_total{key_set="idp",outcome="failed"}"#), "3");
         assert_eq!(value(&text, r#"witgate_key_set_loads_total{key_set="new",outcome="ok"}"#), "5");
@@ -302,11 +310,14 @@ mod tests {
             refused,
         };
         let decisions = [("allowed", 7), ("limited", 2), ("unavailable", 0)];
-        let text = Metrics::new().render(&Samples {
-            circuits: vec![circuit(false, 1), circuit(true, 2)],
-            limits: vec![LimitSample { route: "users".to_owned(), decisions }],
-            ..Samples::default()
-        });
+        let text = Metrics::new().render(
+            &Samples {
+                circuits: vec![circuit(false, 1), circuit(true, 2)],
+                limits: vec![LimitSample { route: "users".to_owned(), decisions }],
+                ..Samples::default()
+            },
+            MetricsFormat::Text,
+        );
         assert_eq!(value(&text, r#"witgate_circuit_state{route="users",state="open"}"#), "1");
         assert_eq!(value(&text, r#"witgate_circuit_state{route="users",state="half-open"}"#), "0");
         assert_eq!(value(&text, r#"witgate_circuit_refused_total{route="users"}"#), "3");
@@ -317,13 +328,13 @@ mod tests {
     fn two_gateways_of_one_process_count_apart() {
         let (one, other) = (Metrics::new(), Metrics::new());
         one.swapped("jwt", "ok");
-        assert!(one.render(&Samples::default()).contains("witgate_plugin_swaps_total"));
-        assert!(!other.render(&Samples::default()).contains("witgate_plugin_swaps_total"));
+        assert!(one.render(&Samples::default(), MetricsFormat::Text).contains("witgate_plugin_swaps_total"));
+        assert!(!other.render(&Samples::default(), MetricsFormat::Text).contains("witgate_plugin_swaps_total"));
     }
 
     #[test]
     fn the_process_and_the_build_are_told() {
-        let text = Metrics::new().render(&Samples::default());
+        let text = Metrics::new().render(&Samples::default(), MetricsFormat::Text);
         for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
             assert!(value(&text, name).parse::<f64>().is_ok(), "{name}");
         }

@@ -1,10 +1,10 @@
 //! The metric families of requests, from what the workers counted.
 
-use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use super::Samples;
 use super::families::{Label, counter, family, gauge, histogram, number};
-use crate::telemetry::requests::{CLASSES, HistogramTotals, METHODS, RequestSamples, code_name};
+use crate::telemetry::requests::{CLASSES, Exemplar, HistogramTotals, METHODS, RequestSamples, code_name};
 
 /// All that have a metric.
 pub(super) fn of(samples: &Samples) -> Vec<MetricFamily> {
@@ -21,7 +21,7 @@ fn of_requests(samples: &RequestSamples) -> [MetricFamily; 5] {
             requests(samples),
         ),
         family(
-            "witgate_http_request_duration_seconds",
+            DURATIONS,
             "Time from a request's head to the end of its response's body.",
             MetricType::HISTOGRAM,
             samples.times.iter().flat_map(|(route, totals)| {
@@ -85,6 +85,21 @@ fn of_gateway(samples: &Samples) -> [MetricFamily; 4] {
     ]
 }
 
+/// A traced request whose time is in this bucket, where there was one.
+pub(super) fn exemplar<'s>(
+    samples: &'s RequestSamples,
+    family: &str,
+    labels: &[LabelPair],
+    bucket: usize,
+) -> Option<&'s Exemplar> {
+    if family != DURATIONS {
+        return None;
+    }
+    let label = |name| labels.iter().find(|label| label.name() == name).map(LabelPair::value);
+    let class = CLASSES.iter().position(|class| Some(*class) == label("code_class"))?;
+    samples.times.get(label("route")?)?.durations[class].exemplar(bucket)
+}
+
 fn requests(samples: &RequestSamples) -> impl Iterator<Item = Metric> {
     samples.requests.iter().flat_map(|((listener, route), totals)| {
         totals.requests.iter().map(move |((method, code), count)| {
@@ -101,6 +116,8 @@ fn times(totals: &HistogramTotals, labels: Vec<Label<'_>>) -> Metric {
     histogram(buckets, totals.count(), totals.sum().as_secs_f64(), labels)
 }
 
+const DURATIONS: &str = "witgate_http_request_duration_seconds";
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -108,16 +125,17 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::super::Metrics;
+    use super::super::{Metrics, MetricsFormat};
     use super::*;
     use crate::telemetry::{Ended, Meter, MetricRules, Names, Requests, RouteNames};
 
     fn ended(method: usize, status: StatusCode) -> Ended {
-        Ended { method, status, duration: Duration::from_millis(3), overhead: Duration::from_micros(30) }
+        Ended { method, status, duration: Duration::from_millis(3), overhead: Duration::from_micros(30), trace: None }
     }
 
     fn rendered(all: &Requests, rules: &MetricRules) -> String {
-        Metrics::new().render(&Samples { requests: all.samples(rules), ..Samples::default() })
+        let samples = Samples { requests: all.samples(rules), ..Samples::default() };
+        Metrics::new().render(&samples, MetricsFormat::Text)
     }
 
     #[test]
@@ -153,6 +171,34 @@ mod tests {
         let together = rendered(&all, &MetricRules { by_route: false, ..MetricRules::default() });
         assert!(together.contains(r#"witgate_overhead_seconds_count{route="*"} 3"#), "{together}");
         assert!(!together.contains(r#"witgate_overhead_seconds_count{route="users"}"#), "{together}");
+    }
+
+    #[test]
+    fn traced_requests_are_examples_of_their_buckets() {
+        let all = Arc::new(Requests::default());
+        let routes = RouteNames::new(["users".into()]);
+        let names = Names { listeners: vec!["http".into()], routes, upstreams: Vec::new() };
+        let workers = [Meter::new(all.clone()), Meter::new(all.clone())];
+        for (worker, digit) in workers.iter().zip([b'1', b'2']) {
+            let table = worker.table(names.clone(), &MetricRules::default());
+            for trace in [Some([digit; 32]), None] {
+                table.begin();
+                table.end((0, &"http".into()), Some(0), &Ended { trace, ..ended(0, StatusCode::OK) });
+            }
+        }
+        let samples = Samples { requests: all.samples(&MetricRules::default()), ..Samples::default() };
+        let text = Metrics::new().render(&samples, MetricsFormat::OpenMetrics);
+        let line = |bound: &str| {
+            let series = format!(
+                r#"witgate_http_request_duration_seconds_bucket{{code_class="2xx",route="users",le="{bound}"}} "#
+            );
+            text.lines().find_map(|line| line.strip_prefix(&series)).unwrap_or_else(|| panic!("no {bound} in\n{text}"))
+        };
+        let last = format!("4 # {{trace_id=\"{}\"}} 0.003 ", "2".repeat(32));
+        assert!(line("0.005").starts_with(&last), "the last one of all workers: {}", line("0.005"));
+        assert_eq!((line("0.0025"), line("0.01")), ("0", "4"), "and of no other bucket");
+        assert!(text.ends_with("# EOF\n") && text.contains("# TYPE witgate_http_requests counter\n"), "{text}");
+        assert!(!Metrics::new().render(&samples, MetricsFormat::Text).contains("trace_id"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Times, counted by buckets: one writer, any reader, no lock.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// Ascending bounds of buckets, in nanoseconds.
 #[derive(PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Histogram {
     /// One more than there are bounds: the last counts what is longer than all.
     counts: Box<[AtomicU64]>,
     sum_ns: AtomicU64,
+    /// By bucket; empty until a request is traced. Nobody but a scrape contends for it.
+    exemplars: Mutex<Vec<Option<Exemplar>>>,
 }
 
 /// Times of several, added up.
@@ -24,6 +26,16 @@ pub(crate) struct HistogramTotals {
     bounds: Option<Arc<Bounds>>,
     counts: Vec<u64>,
     sum_ns: u64,
+    exemplars: Vec<Option<Exemplar>>,
+}
+
+/// A traced request, as an example of the times in its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exemplar {
+    /// In hex digits.
+    pub(crate) trace: [u8; 32],
+    pub(crate) took: Duration,
+    pub(crate) at: SystemTime,
 }
 
 impl Bounds {
@@ -49,27 +61,38 @@ impl fmt::Debug for Bounds {
 impl Histogram {
     pub(super) fn new(bounds: Arc<Bounds>) -> Self {
         let counts = (0..=bounds.0.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, counts, sum_ns: AtomicU64::new(0) }
+        Self { bounds, counts, sum_ns: AtomicU64::new(0), exemplars: Mutex::default() }
     }
 
     /// Counts a time. One thread alone may do so.
     pub(super) fn record(&self, took: Duration) {
         let took_ns = nanos(took);
-        let bucket = self.bounds.0.partition_point(|bound| *bound < took_ns);
-        add(&self.counts[bucket], 1);
+        add(&self.counts[self.bucket(took_ns)], 1);
         add(&self.sum_ns, took_ns);
+    }
+
+    /// Keeps a traced request as the example of its bucket. While somebody reads them this one is passed over: nobody waits.
+    pub(super) fn exemplify(&self, took: Duration, trace: [u8; 32]) {
+        let Ok(mut exemplars) = self.exemplars.try_lock() else { return };
+        exemplars.resize(self.counts.len(), None);
+        exemplars[self.bucket(nanos(took))] = Some(Exemplar { trace, took, at: SystemTime::now() });
+    }
+
+    fn bucket(&self, took_ns: u64) -> usize {
+        self.bounds.0.partition_point(|bound| *bound < took_ns)
     }
 
     pub(super) fn add_to(&self, totals: &mut HistogramTotals) {
         if totals.bounds.as_ref().is_none_or(|bounds| **bounds != *self.bounds) {
             // Counts by other bounds cannot be added; those that were begun later are what is wanted.
             let counts = vec![0; self.counts.len()];
-            *totals = HistogramTotals { bounds: Some(self.bounds.clone()), counts, sum_ns: 0 };
+            *totals = HistogramTotals { bounds: Some(self.bounds.clone()), counts, ..HistogramTotals::default() };
         }
         for (counter, total) in self.counts.iter().zip(&mut totals.counts) {
             *total += counter.load(Ordering::Relaxed);
         }
         totals.sum_ns += self.sum_ns.load(Ordering::Relaxed);
+        totals.take_exemplars(&self.exemplars.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -97,6 +120,19 @@ impl HistogramTotals {
         })
     }
 
+    /// That of a bucket.
+    pub(crate) fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
+        self.exemplars.get(bucket)?.as_ref()
+    }
+
+    /// Of two examples the later one stays.
+    fn take_exemplars(&mut self, others: &[Option<Exemplar>]) {
+        self.exemplars.resize(self.exemplars.len().max(others.len()), None);
+        for (known, other) in self.exemplars.iter_mut().zip(others) {
+            *known = [*known, *other].into_iter().flatten().max_by_key(|exemplar| exemplar.at);
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         if other.bounds.is_none() {
             return;
@@ -108,6 +144,7 @@ impl HistogramTotals {
             *count += more;
         }
         self.sum_ns += other.sum_ns;
+        self.take_exemplars(&other.exemplars);
     }
 }
 

@@ -22,7 +22,7 @@ pub use rules::MetricRules;
 pub use sheet::Ended;
 pub use table::{Meter, Names, RouteNames, Table};
 
-pub(super) use histogram::HistogramTotals;
+pub(super) use histogram::{Exemplar, HistogramTotals};
 pub(super) use labels::{CLASSES, METHODS, code_name};
 
 use std::collections::BTreeMap;

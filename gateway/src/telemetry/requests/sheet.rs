@@ -31,6 +31,8 @@ pub struct Ended {
     pub duration: Duration,
     /// The gateway's own time.
     pub overhead: Duration,
+    /// The id of its trace in hex digits, if that is sampled.
+    pub trace: Option<[u8; 32]>,
 }
 
 /// What all workers counted.
@@ -57,7 +59,11 @@ impl RequestSheet {
         let codes = self.requests[ended.method].get_or_init(|| Box::new([const { AtomicU64::new(0) }; CODES]));
         add(&codes[code_of(ended.status)], 1);
         let durations = &self.durations[class_of(ended.status)];
-        durations.get_or_init(|| Box::new(Histogram::new(self.rules.request.clone()))).record(ended.duration);
+        let durations = durations.get_or_init(|| Box::new(Histogram::new(self.rules.request.clone())));
+        durations.record(ended.duration);
+        if let Some(trace) = ended.trace {
+            durations.exemplify(ended.duration, trace);
+        }
         self.overhead.record(ended.overhead);
     }
 }

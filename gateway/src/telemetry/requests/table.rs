@@ -173,6 +173,7 @@ mod tests {
         status: StatusCode::OK,
         duration: Duration::from_millis(3),
         overhead: Duration::from_micros(20),
+        trace: None,
     };
 
     fn names(routes: &[&str]) -> Names {

@@ -65,6 +65,10 @@ impl Trace {
         std::str::from_utf8(&self.digits).unwrap_or_default()
     }
 
+    pub fn digits(&self) -> [u8; 32] {
+        self.digits
+    }
+
     /// The span that a plugin's call runs under.
     pub fn open_span(&self) -> OpenSpan {
         if self.is_sampled { OpenSpan::sampled(self.id) } else { OpenSpan::unsampled(self.id, self.span) }

@@ -28,6 +28,7 @@ use crate::control::{
     Status, Swap, SwapReport, UpgradeReport,
 };
 use crate::sockets::Claimed;
+use crate::telemetry::MetricsFormat;
 
 fn config_report() -> ConfigReport {
     ConfigReport {
@@ -220,7 +221,7 @@ impl Operator for Recorder {
         self.refusals.lock().unwrap().push(reason);
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, _: MetricsFormat) -> String {
         "witgate_config_generation 7\n".to_owned()
     }
 
