@@ -11,8 +11,7 @@ use crate::sockets::Inheritance;
 
 pub(super) fn run(source: gateway::Source, inheritance: Inheritance, format: Format) -> ExitCode {
     // The control plane's own runtime: what it does never waits for a request, nor a request for it.
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = match runtime.enable_all().on_thread_start(step_back).build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&GatewayError::Worker(error), format),
     };
@@ -20,12 +19,6 @@ pub(super) fn run(source: gateway::Source, inheritance: Inheritance, format: For
         Ok(code) => code,
         Err(error) => refuse(&error, format),
     }
-}
-
-/// Lets workers go first. The control plane computes long only on threads of its own, and on Linux this is a matter of one thread; where
-/// it is refused they compute all the same.
-fn step_back() {
-    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 async fn serve(source: gateway::Source, mut inheritance: Inheritance) -> Result<ExitCode, GatewayError> {
@@ -128,6 +121,3 @@ fn found_by(name: &OsString, running: &Path) -> PathBuf {
     let plain = running.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
     candidate.filter(is_this).unwrap_or_else(|| plain.map_or_else(|| running.to_owned(), PathBuf::from))
 }
-
-/// A tenth of the weight that workers have (`sched(7)`, "The nice value").
-const NICENESS: i32 = 10;

@@ -91,7 +91,7 @@ struct Shared {
     current: Arc<ArcSwap<Snapshot>>,
     workers: Vec<WorkerHandle>,
     state_dir: PathBuf,
-    source: Arc<Source>,
+    source: Source,
     /// Held while something changes: one change at a time.
     running: tokio::sync::Mutex<Running>,
     /// Held for the whole of a reload, so that the configuration that was read last serves last.
@@ -232,7 +232,7 @@ impl Gateway {
             current,
             workers,
             state_dir,
-            source: Arc::new(source),
+            source,
             told: Mutex::new(Told { source_outage, ..Told::default() }),
             swapping: Mutex::default(),
             replacing: tokio::sync::Mutex::default(),

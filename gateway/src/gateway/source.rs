@@ -237,11 +237,8 @@ impl Shared {
     }
 
     /// Builds what texts say; nothing that serves is touched.
-    pub(super) async fn prepare(&self, texts: &Arc<Texts>) -> Result<Prepared, GatewayError> {
-        let (source, texts) = (self.source.clone(), texts.clone());
-        // Thousands of routes take a fifth of a second: on a thread that takes what the workers leave.
-        let loading = tokio::task::spawn_blocking(move || source.load(&texts));
-        let loaded = loading.await.expect("whoever reads texts does not panic")?;
+    pub(super) async fn prepare(&self, texts: &Texts) -> Result<Prepared, GatewayError> {
+        let loaded = self.source.load(texts)?;
         let overrides = self.running.lock().await.overrides.under(&loaded.config);
         let previous = self.current.load_full();
         // Fetching and compiling hold nothing up.
