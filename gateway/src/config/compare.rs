@@ -38,26 +38,12 @@ pub struct Detail {
 
 /// What would change if `new` took the place of `old`.
 pub fn compare(old: &Loaded, new: &Loaded) -> Vec<Change> {
-    let mut compared = Compared { old, new, changes: Vec::new() };
-    let (a, b) = (&old.config, &new.config);
-    compared.rest();
-    compared.list(
-        "listeners",
-        "listener",
-        &named(&a.listeners, |one| &one.name),
-        &named(&b.listeners, |one| &one.name),
-    );
-    compared.map("secrets", "secret", &a.secrets, &b.secrets);
-    compared.map("key_sets", "key set", &a.key_sets, &b.key_sets);
-    compared.map("tables", "table", &a.tables, &b.tables);
-    compared.map("stores", "store", &a.stores, &b.stores);
-    compared.map("limiters", "limiter", &a.limiters, &b.limiters);
-    compared.map("plugins", "plugin", &a.plugins, &b.plugins);
-    compared.map("upstreams", "upstream", &a.upstreams, &b.upstreams);
-    compared.map("chains", "chain", &a.chains, &b.chains);
-    compared.list("routes", "route", &named(&a.routes, |one| &one.name), &named(&b.routes, |one| &one.name));
-    compared.order();
-    compared.changes
+    Compared { old: &old.config, new: &new.config, loaded: Some((old, new)), changes: Vec::new() }.all()
+}
+
+/// The same without the values, for those who have no texts: what differs beside the named entries is one change of the `settings`.
+pub fn compare_entries(old: &Config, new: &Config) -> Vec<Change> {
+    Compared { old, new, loaded: None, changes: Vec::new() }.all()
 }
 
 fn named<T>(list: &[T], name: impl Fn(&T) -> &String) -> BTreeMap<&str, &T> {
@@ -65,12 +51,36 @@ fn named<T>(list: &[T], name: impl Fn(&T) -> &String) -> BTreeMap<&str, &T> {
 }
 
 struct Compared<'a> {
-    old: &'a Loaded,
-    new: &'a Loaded,
+    old: &'a Config,
+    new: &'a Config,
+    /// Where their values are found.
+    loaded: Option<(&'a Loaded, &'a Loaded)>,
     changes: Vec<Change>,
 }
 
 impl<'a> Compared<'a> {
+    fn all(mut self) -> Vec<Change> {
+        let (a, b) = (self.old, self.new);
+        self.rest();
+        self.list(
+            "listeners",
+            "listener",
+            &named(&a.listeners, |one| &one.name),
+            &named(&b.listeners, |one| &one.name),
+        );
+        self.map("secrets", "secret", &a.secrets, &b.secrets);
+        self.map("key_sets", "key set", &a.key_sets, &b.key_sets);
+        self.map("tables", "table", &a.tables, &b.tables);
+        self.map("stores", "store", &a.stores, &b.stores);
+        self.map("limiters", "limiter", &a.limiters, &b.limiters);
+        self.map("plugins", "plugin", &a.plugins, &b.plugins);
+        self.map("upstreams", "upstream", &a.upstreams, &b.upstreams);
+        self.map("chains", "chain", &a.chains, &b.chains);
+        self.list("routes", "route", &named(&a.routes, |one| &one.name), &named(&b.routes, |one| &one.name));
+        self.order();
+        self.changes
+    }
+
     fn map<T: PartialEq>(&mut self, key: &str, what: &str, old: &'a BTreeMap<String, T>, new: &'a BTreeMap<String, T>) {
         let borrowed = |map: &'a BTreeMap<String, T>| map.iter().map(|(name, one)| (name.as_str(), one)).collect();
         self.list(key, what, &borrowed(old), &borrowed(new));
@@ -78,7 +88,8 @@ impl<'a> Compared<'a> {
 
     fn list<T: PartialEq>(&mut self, key: &str, what: &str, old: &BTreeMap<&str, &T>, new: &BTreeMap<&str, &T>) {
         let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
-        let (was, is) = (entries(&self.old.tree, key), entries(&self.new.tree, key));
+        let of = |loaded: Option<&'a Loaded>| loaded.map_or_else(HashMap::new, |loaded| entries(&loaded.tree, key));
+        let (was, is) = (of(self.loaded.map(|(old, _)| old)), of(self.loaded.map(|(_, new)| new)));
         for name in names {
             let kind = match (old.get(name), new.get(name)) {
                 (None, _) => "added",
@@ -94,16 +105,17 @@ impl<'a> Compared<'a> {
 
     /// All that is no list of named entries.
     fn rest(&mut self) {
-        if bare(&self.old.config) == bare(&self.new.config) {
+        if bare(self.old) == bare(self.new) {
             return;
         }
+        let Some((old, new)) = self.loaded else { return self.note("settings", None, "changed", Vec::new()) };
         let keys = |tree: &'a Value| {
             let map = tree.as_mapping();
             map.into_iter().flat_map(|map| map.keys()).filter_map(Value::as_str)
         };
-        let keys: BTreeSet<&str> = keys(&self.old.tree).chain(keys(&self.new.tree)).collect();
+        let keys: BTreeSet<&str> = keys(&old.tree).chain(keys(&new.tree)).collect();
         for key in keys.into_iter().filter(|key| !SECTIONS.contains(key)) {
-            let (before, after) = (self.old.tree.get(key), self.new.tree.get(key));
+            let (before, after) = (old.tree.get(key), new.tree.get(key));
             let details = self.details(before, after);
             if !details.is_empty() {
                 let kind = match (before, after) {
@@ -119,10 +131,10 @@ impl<'a> Compared<'a> {
     /// The order of routes decides between those that are alike.
     fn order(&mut self) {
         let names = |config: &'a Config| config.routes.iter().map(|route| route.name.as_str());
-        let new: BTreeSet<&str> = names(&self.new.config).collect();
-        let old: BTreeSet<&str> = names(&self.old.config).collect();
-        let before = names(&self.old.config).filter(|name| new.contains(name));
-        let after = names(&self.new.config).filter(|name| old.contains(name));
+        let new: BTreeSet<&str> = names(self.new).collect();
+        let old: BTreeSet<&str> = names(self.old).collect();
+        let before = names(self.old).filter(|name| new.contains(name));
+        let after = names(self.new).filter(|name| old.contains(name));
         if !before.eq(after) {
             self.note("routes", None, "reordered", Vec::new());
         }
@@ -134,7 +146,7 @@ impl<'a> Compared<'a> {
         let note = match (what, name) {
             ("chain", Some(name)) if kind == "changed" => {
                 let uses = |list: &Vec<FilterUse>| list.contains(&FilterUse::Chain(name.to_owned()));
-                let routes = self.new.config.routes.iter().filter(|route| uses(&route.filters)).count();
+                let routes = self.new.routes.iter().filter(|route| uses(&route.filters)).count();
                 Some(format!("{routes} routes name it"))
             }
             ("workers" | "state_dir" | "runtime", _) => Some("takes effect after a restart".to_owned()),
@@ -146,6 +158,7 @@ impl<'a> Compared<'a> {
 
     fn details(&self, old: Option<&Value>, new: Option<&Value>) -> Vec<Detail> {
         let mut details = Vec::new();
+        let Some((known, next)) = self.loaded else { return details };
         differences(String::new(), old, new, &mut |path, old, new| {
             let is_secret = ["password", "secret", "token"].iter().any(|name| path.ends_with(name));
             let shown = |value: Option<&Value>, loaded: &Loaded| {
@@ -153,7 +166,7 @@ impl<'a> Compared<'a> {
                 let is_plain = !is_secret || text.contains("secret://");
                 Some(if is_plain { without_password(text) } else { MASK.to_owned() })
             };
-            details.push(Detail { old: shown(old, self.old), new: shown(new, self.new), path });
+            details.push(Detail { old: shown(old, known), new: shown(new, next), path });
         });
         details
     }
@@ -307,6 +320,13 @@ mod tests {
             ]
         );
         assert_eq!(changes(&other, BASE)[2], "removed upstream v");
+        let by_entries = compare_entries(&load(BASE).config, &load(&other).config);
+        let told = by_entries.iter().map(|change| (change.kind, &*change.what, change.name.as_deref()));
+        let chain = ("changed", "chain", Some("c"));
+        assert!(
+            told.clone().any(|change| change == chain) && by_entries.iter().all(|change| change.details.is_empty())
+        );
+        assert_eq!(told.count(), 5, "{by_entries:?}");
     }
 
     #[test]

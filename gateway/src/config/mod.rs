@@ -54,7 +54,7 @@ mod reference;
 mod table;
 
 pub use self::check::{NATIVE_FILTERS, PLUGIN_MEMORY_MAX, plugin_source};
-pub use self::compare::{Change, Detail, compare};
+pub use self::compare::{Change, Detail, compare, compare_entries};
 pub use self::document::Document;
 pub use self::fault::{FAULTS_MAX, Fault, Faults, Severity, Spot};
 pub use self::lists::{Listed, ListedFrom, each_filter};

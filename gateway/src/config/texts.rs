@@ -112,7 +112,7 @@ impl Texts {
     /// [`TEXTS_MAX`] or [`TEXTS_BYTES_MAX`] is exceeded.
     pub fn check_size(&self) -> Result<(), Faults> {
         let count = self.iter().count();
-        let bytes: usize = self.iter().map(|text| text.text.len()).sum();
+        let bytes = self.bytes();
         let message = if count > TEXTS_MAX {
             format!("the configuration has {count} files, of {TEXTS_MAX} that may be")
         } else if bytes > TEXTS_BYTES_MAX {
@@ -122,6 +122,11 @@ impl Texts {
         };
         let name = self.own.first().map_or("", |text| &text.name);
         Err(fault(name, Fault::value("", message)))
+    }
+
+    /// Of all of them.
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|text| text.text.len()).sum()
     }
 
     /// All of them, the own ones first.

@@ -376,12 +376,13 @@ impl Shared {
         }
         let fresh = running.listeners.bind(&snapshot.listeners, self.workers.len(), &mut Inheritance::default())?;
         let previous_generation = self.current.load().generation;
+        let changes = record::changes((&last, &running.config), (&attempt.texts, &loaded));
         let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
         let linger = running.config.drain.idle;
         self.listen(&mut running.listeners, &snapshot.listeners, fresh, linger);
         self.note_texts(&mut running, attempt, reason);
         let generation = snapshot.generation;
-        Ok(Reloaded { generation, previous_generation, texts: running.texts.clone(), previous_texts: last })
+        Ok(Reloaded { generation, previous_generation, texts: running.texts.clone(), previous_texts: last, changes })
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

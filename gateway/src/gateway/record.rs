@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Gateway, GatewayError};
-use crate::config::{Texts, assemble, compare, environment};
+use crate::config::{Config, Loaded, Texts, assemble, compare, compare_entries, environment};
 use crate::control::{Changes, OperationError, Record, ReloadReport, State, SwapReport, Turn};
 
 /// A configuration that has taken another's place.
@@ -14,6 +14,7 @@ pub(super) struct Reloaded {
     pub(super) previous_generation: u64,
     pub(super) texts: Arc<Texts>,
     pub(super) previous_texts: Arc<Texts>,
+    pub(super) changes: Changes,
 }
 
 /// What a reload comes from.
@@ -54,7 +55,7 @@ pub(super) async fn reload(
     let record = cause.actor().map(|actor| Record::new("reload", actor));
     match outcome {
         Ok(reloaded) => {
-            let report = told(reloaded).await;
+            let report = told(reloaded);
             if let Some(record) = record {
                 record.done(&Turn::from(&report));
             }
@@ -69,21 +70,21 @@ pub(super) async fn reload(
     }
 }
 
-async fn told(reloaded: Reloaded) -> ReloadReport {
-    let Reloaded { generation, previous_generation, texts, previous_texts } = reloaded;
+fn told(reloaded: Reloaded) -> ReloadReport {
+    let Reloaded { generation, previous_generation, texts, previous_texts, changes } = reloaded;
     let (sha256, previous_sha256) = (texts.sha256(), previous_texts.sha256());
-    // Reading thousands of routes twice takes its time, and what is served then is served already.
-    let compared = tokio::task::spawn_blocking(move || changes(&previous_texts, &texts)).await;
-    let changes = compared.ok().flatten().unwrap_or_default();
     ReloadReport { generation, previous_generation, sha256, previous_sha256, changes }
 }
 
-fn changes(before: &Arc<Texts>, after: &Arc<Texts>) -> Option<Changes> {
-    if before == after {
-        return None;
+/// What a configuration that is about to take the place of another changes. The texts of what serves are read once more for that, unless
+/// that takes longer than it is worth: then the entries are named alone.
+pub(super) fn changes(serving: (&Texts, &Config), next: (&Texts, &Loaded)) -> Changes {
+    let ((texts, config), (next_texts, loaded)) = (serving, next);
+    if texts == next_texts {
+        return Changes::default();
     }
-    let load = |texts| assemble(texts, &environment).ok();
-    Some(Changes::of(&compare(&load(before)?, &load(after)?)))
+    let again = if texts.bytes() <= READ_AGAIN_BYTES_MAX { assemble(texts, &environment).ok() } else { None };
+    Changes::of(&again.map_or_else(|| compare_entries(config, &loaded.config), |before| compare(&before, loaded)))
 }
 
 /// A plugin's version that changed by itself.
@@ -130,3 +131,5 @@ const SIGNAL: &str = "signal";
 pub(super) const TRIAL: &str = "trial";
 /// Who is on record for what follows its files.
 pub(super) const WATCHED: &str = "source: watch";
+/// Some thousand lines, which take a few milliseconds.
+const READ_AGAIN_BYTES_MAX: usize = 128 << 10;
