@@ -105,7 +105,7 @@ impl<'a> Compared<'a> {
 
     /// All that is no list of named entries.
     fn rest(&mut self) {
-        if bare(self.old) == bare(self.new) {
+        if !settings_differ(self.old, self.new) {
             return;
         }
         let Some((old, new)) = self.loaded else { return self.note("settings", None, "changed", Vec::new()) };
@@ -172,21 +172,38 @@ impl<'a> Compared<'a> {
     }
 }
 
-/// The entries of named things apart.
-fn bare(config: &Config) -> Config {
-    Config {
-        listeners: Vec::new(),
-        secrets: BTreeMap::new(),
-        key_sets: BTreeMap::new(),
-        tables: BTreeMap::new(),
-        stores: BTreeMap::new(),
-        limiters: BTreeMap::new(),
-        plugins: BTreeMap::new(),
-        upstreams: BTreeMap::new(),
-        chains: BTreeMap::new(),
-        routes: Vec::new(),
-        ..config.clone()
-    }
+/// Whether anything differs beside the named entries.
+fn settings_differ(old: &Config, new: &Config) -> bool {
+    // By name, so that a new field has to find its place.
+    let Config {
+        version,
+        follow,
+        workers,
+        state_dir,
+        runtime,
+        overload,
+        admin,
+        probes,
+        drain,
+        upgrade,
+        pid_file,
+        defaults,
+        telemetry,
+        secrets: _,
+        key_sets: _,
+        tables: _,
+        stores: _,
+        limiters: _,
+        listeners: _,
+        plugins: _,
+        upstreams: _,
+        chains: _,
+        routes: _,
+    } = old;
+    (version, follow, workers, state_dir, runtime, overload)
+        != (&new.version, &new.follow, &new.workers, &new.state_dir, &new.runtime, &new.overload)
+        || (admin, probes, drain, upgrade, pid_file, defaults, telemetry)
+            != (&new.admin, &new.probes, &new.drain, &new.upgrade, &new.pid_file, &new.defaults, &new.telemetry)
 }
 
 const SECTIONS: [&str; 11] = [

@@ -71,7 +71,6 @@ pub(crate) use engine::plugin_runtime;
 use listeners::Listeners;
 use outage::Outage;
 use pid_file::PidFile;
-use record::Reloaded;
 pub use source::Source;
 use source::{Attempt, First, Prepared, ToldConfig, Wanted, build};
 use trials::Trials;
@@ -343,7 +342,7 @@ impl Gateway {
         };
         self.0.told().last_reload_error = outcome.as_ref().err().map(GatewayError::to_string);
         match &outcome {
-            Ok(Reloaded { generation, .. }) => {
+            Ok(ReloadReport { generation, .. }) => {
                 self.0.metrics.reloaded(reason, *generation);
                 tracing::info!(generation, source = reason, "reloaded");
                 self.0.event("reload", [("generation", (*generation).into())]);
@@ -354,12 +353,13 @@ impl Gateway {
                 self.0.event("reload", [("error", error.to_string().into())]);
             }
         }
-        record::reload(cause, outcome).await
+        record::reload(cause, &outcome);
+        outcome
     }
 }
 
 impl Shared {
-    async fn reload(&self, reason: &str, wanted: Wanted) -> Result<Reloaded, GatewayError> {
+    async fn reload(&self, reason: &str, wanted: Wanted) -> Result<ReloadReport, GatewayError> {
         let _turn = self.reloading.lock().await;
         let mut attempt = self.attempt(wanted).await?;
         let last = self.running.lock().await.texts.clone();
@@ -380,9 +380,10 @@ impl Shared {
         let snapshot = self.commit(&mut running, snapshot, loaded.config, overrides).await?;
         let linger = running.config.drain.idle;
         self.listen(&mut running.listeners, &snapshot.listeners, fresh, linger);
+        let previous_sha256 = self.told().config.sha256.clone();
         self.note_texts(&mut running, attempt, reason);
-        let generation = snapshot.generation;
-        Ok(Reloaded { generation, previous_generation, texts: running.texts.clone(), previous_texts: last, changes })
+        let (generation, sha256) = (snapshot.generation, self.told().config.sha256.clone());
+        Ok(ReloadReport { generation, previous_generation, sha256, previous_sha256, changes })
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -2,20 +2,10 @@
 //! followed, by files that are watched, and by trials that end on their evidence.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use super::{Gateway, GatewayError};
 use crate::config::{Config, Loaded, Texts, assemble, compare, compare_entries, environment};
 use crate::control::{Changes, OperationError, Record, ReloadReport, State, SwapReport, Turn};
-
-/// A configuration that has taken another's place.
-pub(super) struct Reloaded {
-    pub(super) generation: u64,
-    pub(super) previous_generation: u64,
-    pub(super) texts: Arc<Texts>,
-    pub(super) previous_texts: Arc<Texts>,
-    pub(super) changes: Changes,
-}
 
 /// What a reload comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,33 +37,14 @@ impl Cause {
     }
 }
 
-/// Tells what a reload changed, and has it on record where nobody asked for it.
-pub(super) async fn reload(
-    cause: Cause,
-    outcome: Result<Reloaded, GatewayError>,
-) -> Result<ReloadReport, GatewayError> {
-    let record = cause.actor().map(|actor| Record::new("reload", actor));
+/// Has a reload on record where nobody asked for it.
+pub(super) fn reload(cause: Cause, outcome: &Result<ReloadReport, GatewayError>) {
+    let Some(actor) = cause.actor() else { return };
+    let record = Record::new("reload", actor);
     match outcome {
-        Ok(reloaded) => {
-            let report = told(reloaded);
-            if let Some(record) = record {
-                record.done(&Turn::from(&report));
-            }
-            Ok(report)
-        }
-        Err(error) => {
-            if let Some(record) = record {
-                record.failed(&OperationError::from(&error));
-            }
-            Err(error)
-        }
+        Ok(report) => record.done(&Turn::from(report)),
+        Err(error) => record.failed(&OperationError::from(error)),
     }
-}
-
-fn told(reloaded: Reloaded) -> ReloadReport {
-    let Reloaded { generation, previous_generation, texts, previous_texts, changes } = reloaded;
-    let (sha256, previous_sha256) = (texts.sha256(), previous_texts.sha256());
-    ReloadReport { generation, previous_generation, sha256, previous_sha256, changes }
 }
 
 /// What a configuration that is about to take the place of another changes. The texts of what serves are read once more for that, unless
