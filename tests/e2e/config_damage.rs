@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use harness::{Gateway, Line};
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::fs::{CWD, Mode, RenameFlags, mkfifoat, renameat_with};
 use rustix::process::Signal;
 
 use crate::GATEWAY;
@@ -35,11 +35,19 @@ fn is_told(line: &Line) -> bool {
     line.message().starts_with(GONE) || line.message() == "reload failed"
 }
 
-/// In one step, as careful editors do.
-fn put(path: &Path, text: &str) {
+/// In one step, as careful editors do: no reader finds less.
+fn put(path: &Path, text: &[u8]) {
     let draft = path.with_extension("draft");
     fs::write(&draft, text).expect("a temporary folder takes files");
     fs::rename(draft, path).expect("a file can be renamed in its folder");
+}
+
+/// Puts what `make` makes at the path it is given in the place of a file, in one step too.
+fn replace(path: &Path, make: impl Fn(&Path)) {
+    let draft = path.with_extension("draft");
+    make(&draft);
+    renameat_with(CWD, &draft, CWD, path, RenameFlags::EXCHANGE).expect("the file system exchanges names");
+    remove(&draft);
 }
 
 fn remove(path: &Path) {
@@ -57,10 +65,7 @@ async fn a_file_that_goes_bad_changes_nothing_until_it_is_good_again() {
         ("its folder is gone", |file| remove(file.parent().expect("a folder")), "No such file or directory"),
         (
             "it is a folder without files",
-            |file| {
-                remove(file);
-                fs::create_dir(file).expect("a folder")
-            },
+            |file| replace(file, |draft| fs::create_dir(draft).expect("a folder")),
             "no configuration in this folder",
         ),
         (
@@ -70,26 +75,24 @@ async fn a_file_that_goes_bad_changes_nothing_until_it_is_good_again() {
         ),
         (
             "it is a link to itself",
-            |file| {
-                remove(file);
-                symlink(file, file).expect("a link")
-            },
+            |file| replace(file, |draft| symlink(file, draft).expect("a link")),
             "Too many levels of symbolic links",
         ),
         (
             "it is a pipe",
-            |file| {
-                remove(file);
-                mkfifoat(CWD, file, Mode::RUSR | Mode::WUSR | Mode::ROTH | Mode::WOTH).expect("a pipe")
-            },
+            |file| replace(file, |draft| mkfifoat(CWD, draft, Mode::from(0o666)).expect("a pipe")),
             "it is a pipe, and its writer has not ended",
         ),
         (
             "it is far too large",
-            |file| File::create(file).and_then(|file| file.set_len(200 << 20)).expect("a hole"),
+            |file| {
+                replace(file, |draft| {
+                    File::create(draft).and_then(|draft| draft.set_len(200 << 20)).expect("a hole");
+                });
+            },
             "larger than 16 MiB",
         ),
-        ("it is no text", |file| fs::write(file, [0xff, 0xfe, 0x00]).expect("it is ours"), "UTF-8"),
+        ("it is no text", |file| put(file, &[0xff, 0xfe, 0x00]), "UTF-8"),
     ];
     for (number, (what, damage, why)) in damages.into_iter().enumerate() {
         let from = gateway.log().len();
@@ -113,7 +116,7 @@ async fn a_file_that_goes_bad_changes_nothing_until_it_is_good_again() {
         }
         fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         let from = gateway.log().len();
-        put(&file, &text(&format!("good-{number}")));
+        put(&file, text(&format!("good-{number}")).as_bytes());
         gateway.log().wait_from(from, "the good one", |line: &Line| line.message() == "reloaded").await;
         assert_eq!(said(&gateway).await, format!("good-{number}"), "{what}");
     }

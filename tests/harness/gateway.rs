@@ -101,13 +101,19 @@ impl Binary {
 
     /// The same program as somebody who may not do everything: where the test is root itself, `nobody`, who gets this folder.
     pub fn unprivileged(self, folder: &Path) -> Binary {
-        let is_unprivileged = rustix::process::geteuid().is_root();
-        if is_unprivileged {
-            for entry in walk(folder) {
-                std::os::unix::fs::chown(entry, Some(NOBODY), Some(NOBODY)).expect("root gives its files away");
-            }
+        if !rustix::process::geteuid().is_root() {
+            return self;
         }
-        Binary { is_unprivileged, ..self }
+        // Nobody may look into the folder that programs are built in, where that is at home with root. Another process copies it: a file
+        // that a test has open for writing is open in whatever another test starts just then, and cannot be run.
+        let program = folder.join("witgate");
+        let copied = std::process::Command::new("cp").arg(self.program).arg(&program).status().expect("`cp` is there");
+        assert!(copied.success(), "the temporary folder has room for the program");
+        for entry in walk(folder) {
+            std::os::unix::fs::chown(entry, Some(NOBODY), Some(NOBODY)).expect("root gives its files away");
+        }
+        let program = program.to_str().expect("temporary folders have plain names").to_owned().leak();
+        Binary { program, is_unprivileged: true, ..self }
     }
 
     /// Start a gateway and wait until it serves.
