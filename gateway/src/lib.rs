@@ -21,7 +21,7 @@
 //! config, router, upstream, plugin
 //! resource
 //! outbound, tls
-//! message, telemetry
+//! message, telemetry, heap
 //! ```
 
 pub mod cli;
@@ -48,5 +48,6 @@ pub mod resource;
 pub mod outbound;
 pub mod tls;
 
+pub mod heap;
 pub mod message;
 pub mod telemetry;

@@ -31,6 +31,7 @@ pub use crate::query_rules::QueryRules;
 /// ```
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(description = "There is nothing to configure.")]
 pub struct NoConfig {}
 
 /// The name of a header that a plugin may write: a token (RFC 9110 §5.6.2), in lower case.

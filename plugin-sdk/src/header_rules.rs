@@ -41,6 +41,7 @@ use crate::{HeaderEdits, Request, RequestText, Response, Setup};
 /// ```
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(description = "Which headers are to be removed, set and added, in this order.")]
 pub struct HeaderRules {
     /// In place of every value that is there.
     set: BTreeMap<HeaderName, OneOrMany<HeaderTemplate>>,

@@ -56,7 +56,7 @@ use crate::{HeaderEdits, Request, Setup};
 /// ```
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline)]
+#[schemars(inline, description = "Headers for the upstream, by the claim that each of them gets.")]
 pub struct Inject(BTreeMap<HeaderName, String>);
 
 /// Scopes (RFC 6749 §3.3), such as those that a route needs or that a client has: a field of a configuration.
@@ -72,7 +72,7 @@ pub struct Inject(BTreeMap<HeaderName, String>);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline)]
+#[schemars(inline, description = "Scopes (RFC 6749 §3.3).")]
 pub struct Scopes(Vec<Scope>);
 
 #[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema)]

@@ -43,6 +43,7 @@ use crate::{Part, Request, RequestText, Setup};
 /// ```
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(description = "What is to become of the query's parameters.")]
 pub struct QueryRules {
     /// In place of every value that is there.
     set: BTreeMap<ParameterName, QueryTemplate>,

@@ -51,8 +51,13 @@ async fn a_plugin_is_told_with_its_rights_and_its_configuration() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_and_a_declared_plugin_are_looked_at_as_well() {
-    let builtin = GATEWAY.run(&["plugin", "inspect", "builtin:rewrite"]).await;
-    assert!(builtin.code == 0 && builtin.stdout.contains("builtin:rewrite"), "{builtin:?}");
+    for name in ["api-key", "jwt", "policy", "rewrite"] {
+        let source = format!("builtin:{name}");
+        let builtin = GATEWAY.run(&["plugin", "inspect", &source]).await;
+        assert!(builtin.code == 0 && builtin.stdout.contains(&source), "{builtin:?}");
+        // Its schema is for those who write configurations, not for those who write plugins.
+        assert!(!builtin.stdout.contains("```"), "{}", builtin.stdout);
+    }
 
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("gateway.yaml");

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use super::{EXIT_DRAIN, Format, compiler, refuse};
 use crate::control::{News, Signal, Signals, tell, watchdog_interval};
 use crate::gateway::{self, Cause, Ending, Gateway, GatewayError, Program};
+use crate::heap;
 use crate::sockets::Inheritance;
 
 pub(super) fn run(source: gateway::Source, inheritance: Inheritance, format: Format) -> ExitCode {
+    heap::keep_what_is_free();
     // The control plane's own runtime: what it does never waits for a request, nor a request for it.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Shared;
 use crate::config::model::{MemoryLimit, Overload as Limits};
+use crate::heap;
 use crate::server::{Overload, Refusal, Stairs, Step};
 
 /// What workers and control plane share, for a gateway that has not begun.
@@ -44,6 +45,8 @@ struct Watch {
     step: Step,
     generation: u64,
     memory_max: u64,
+    /// When free memory was given back last.
+    gave_back: Option<Instant>,
     /// One look's lateness may be an accident; that of two in a row is not.
     late_before: Duration,
     refused: [u64; Refusal::ALL.len()],
@@ -60,7 +63,7 @@ impl Watch {
         }
         let late = shared.overload.latest();
         let steadily_late = late.min(std::mem::replace(&mut self.late_before, late));
-        let memory = resident_bytes().unwrap_or(0) as f64 / self.memory_max.max(1) as f64;
+        let memory = self.memory();
         let pressure = memory.max(steadily_late.as_secs_f64() / limits.lag.as_secs_f64());
         let step = self.stairs.next(pressure, Instant::now());
         if step != std::mem::replace(&mut self.step, step) {
@@ -72,6 +75,19 @@ impl Watch {
             let count = shared.overload.refused(refusal);
             shared.metrics.refused(refusal.name(), count - std::mem::replace(told, count));
         }
+    }
+
+    /// The share of its memory that the process has. What is free of that is given back now and then, and before memory is called scarce.
+    fn memory(&mut self) -> f64 {
+        let share = |memory_max: u64| resident_bytes().unwrap_or(0) as f64 / memory_max.max(1) as f64;
+        let memory = share(self.memory_max);
+        let interval = if memory < FULL { GIVE_BACK_INTERVAL } else { GIVE_BACK_INTERVAL_FULL };
+        if self.gave_back.is_some_and(|at| at.elapsed() < interval) {
+            return memory;
+        }
+        heap::give_back();
+        self.gave_back = Some(Instant::now());
+        share(self.memory_max)
     }
 
     fn tell(&self, shared: &Shared, memory: f64, late: Duration) {
@@ -126,6 +142,11 @@ fn number_of(file: &str) -> Option<u64> {
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often free memory is given back: what a reload frees serves the next one, if that comes soon.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(10);
+/// The same where memory may be scarce, which is from this share on.
+const GIVE_BACK_INTERVAL_FULL: Duration = Duration::from_secs(1);
+const FULL: f64 = 0.5;
 /// For the configuration, plugins, listeners, logs.
 const FILES_RESERVED: usize = 64;
 const FILES_WITHOUT_LIMIT: u64 = 1 << 20;

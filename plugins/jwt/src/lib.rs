@@ -78,7 +78,7 @@ impl Plugin for Jwt {
         Ok(Jwt {
             token: Credentials::at(config.from.into_iter().collect(), setup),
             verifier,
-            wanted: Wanted::new(config.inject, config.required_claims, config.scopes),
+            wanted: Wanted::new(config.inject, config.required_claims, config.scopes, config.cache > 0),
             forward: config.forward,
             insufficient,
         })
@@ -97,16 +97,17 @@ impl Plugin for Jwt {
             // Which of the reasons it was would only help an attacker.
             Err(_) => return refuse(401, "the token is not valid", INVALID_TOKEN),
         };
-        let Some(said) = self.wanted.read(&claims) else {
+        let Some(said) = self.wanted.said(&claims) else {
             return refuse(401, "the token is not valid", INVALID_TOKEN);
         };
-        if !said.suffices() {
+        if !said.suffices {
             return refuse(403, "the token does not suffice", &self.insufficient);
         }
         if !self.forward {
             self.token.remove(request);
         }
-        if said.tell(request, claims) { Verdict::Next } else { refuse(401, "the token is not valid", INVALID_TOKEN) }
+        said.tell(request, claims);
+        Verdict::Next
     }
 }
 

@@ -79,6 +79,26 @@ fn who_has_a_good_token_passes_and_is_known() {
 }
 
 #[test]
+fn what_is_remembered_of_a_token_is_what_it_says() {
+    // More than are remembered at a time, and one whose claims are too long for it.
+    let names: Vec<String> = (0..600).map(|number| format!("user-{number}")).collect();
+    let says = |name: &str| json!({ "exp": 1_900_000_000, "sub": name, "scope": format!("read {name}") });
+    let long = json!({ "exp": 1_900_000_000, "sub": "long", "scope": "read long", "more": "x".repeat(5000) });
+    for cache in [0, 1024] {
+        let tokens = names.iter().map(|name| (name.as_str(), Ok(says(name)))).chain([("long", Ok(long.clone()))]);
+        let grants = Grants::new().key_set("idp", tokens);
+        let rules = json!({ "issuer": null, "audience": null, "key_set": "idp", "cache": cache, "inject": { "x-user": "sub" } });
+        let mut plugin = Harness::<Jwt>::granted(grants, rules).expect("the configuration is good");
+        let again = names.iter().rev().map(String::as_str).chain(["long", "user-7", "long", "user-7"]);
+        for name in names.iter().map(String::as_str).chain(again) {
+            assert_eq!(plugin.request(bearer(name)).passed().value("x-user"), Some(name));
+            assert_eq!(plugin.attribute("user"), Some(name));
+            assert_eq!(plugin.attribute("scopes"), Some(format!("read {name}").as_str()));
+        }
+    }
+}
+
+#[test]
 fn others_are_told_no_more_than_they_need() {
     let mut plugin = with(json!({}));
     let invalid = (401, r#"Bearer realm="gateway", error="invalid_token""#.to_owned());
