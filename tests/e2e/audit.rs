@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness::{Client, Config, Gateway, Line, Upstream, guest, variant};
+use harness::{Client, Config, Gateway, Line, Upstream, guest, put, variant};
 use rustix::process::Signal;
 
 use crate::GATEWAY;
@@ -95,9 +95,7 @@ async fn a_plugin_that_follows_its_file_is_on_record() {
     let gateway = GATEWAY.start(config).await;
     let before = harness::sha256(&fs::read(&path).expect("it is there"));
     let next = variant("stamp", "next");
-    let draft = folder.path().join("draft");
-    fs::write(&draft, &next).expect("a temporary folder takes files");
-    fs::rename(&draft, &path).expect("a file can be renamed in its folder");
+    put(&path, &next);
     let line = record(&gateway, 0, "swap").await;
     assert_eq!((line.field("actor"), line.field("plugin")), (Some("source: watch"), Some("stamp")), "{}", line.text);
     assert_eq!(digests(&line), [Some(before.as_str()), Some(harness::sha256(&next).as_str())], "{}", line.text);

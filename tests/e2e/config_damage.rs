@@ -5,7 +5,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use harness::{Gateway, Line};
+use harness::{Gateway, Line, put};
 use rustix::fs::{CWD, Mode, RenameFlags, mkfifoat, renameat_with};
 use rustix::process::Signal;
 
@@ -33,13 +33,6 @@ async fn watching() -> Gateway {
 
 fn is_told(line: &Line) -> bool {
     line.message().starts_with(GONE) || line.message() == "reload failed"
-}
-
-/// In one step, as careful editors do: no reader finds less.
-fn put(path: &Path, text: &[u8]) {
-    let draft = path.with_extension("draft");
-    fs::write(&draft, text).expect("a temporary folder takes files");
-    fs::rename(draft, path).expect("a file can be renamed in its folder");
 }
 
 /// Puts what `make` makes at the path it is given in the place of a file, in one step too.
@@ -92,7 +85,7 @@ async fn a_file_that_goes_bad_changes_nothing_until_it_is_good_again() {
             },
             "larger than 16 MiB",
         ),
-        ("it is no text", |file| put(file, &[0xff, 0xfe, 0x00]), "UTF-8"),
+        ("it is no text", |file| put(file, [0xff, 0xfe, 0x00]), "UTF-8"),
     ];
     for (number, (what, damage, why)) in damages.into_iter().enumerate() {
         let from = gateway.log().len();
@@ -116,7 +109,7 @@ async fn a_file_that_goes_bad_changes_nothing_until_it_is_good_again() {
         }
         fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         let from = gateway.log().len();
-        put(&file, text(&format!("good-{number}")).as_bytes());
+        put(&file, text(&format!("good-{number}")));
         gateway.log().wait_from(from, "the good one", |line: &Line| line.message() == "reloaded").await;
         assert_eq!(said(&gateway).await, format!("good-{number}"), "{what}");
     }

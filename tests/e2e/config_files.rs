@@ -18,13 +18,10 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// In one step, as careful editors do.
 fn put(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a temporary folder takes folders");
-    let draft = path.with_extension("draft");
-    fs::write(&draft, text).expect("a temporary folder takes files");
-    fs::rename(draft, path).expect("a file can be renamed in its folder");
+    harness::put(&path, text);
 }
 
 fn answering(path: &str, text: &str) -> String {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use harness::{Client, Config, Gateway, Response, Upstream, guest, http};
+use harness::{Client, Config, Gateway, Response, Upstream, guest, http, put};
 use serde_json::{Value, json};
 
 use self::signer::{ALGORITHMS, Signer, key_set};
@@ -219,8 +219,7 @@ async fn keys_that_change_under_load_lose_no_request() {
         // As identity providers do it: publish, then sign.
         provider.serve(both.clone());
         let file = folder.path().join("jwks.json");
-        std::fs::write(file.with_extension("new"), &both).expect("a temporary folder takes files");
-        std::fs::rename(file.with_extension("new"), &file).expect("a file can be renamed in its folder");
+        put(&file, &both);
         rotation.sign_with(new.clone()).await;
         rotation.end().await;
     }

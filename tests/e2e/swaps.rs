@@ -1,9 +1,8 @@
 //! Versions of one plugin that take each other's place: at once, by degrees, by themselves, and back.
 
 use std::fs;
-use std::path::Path;
 
-use harness::{Admin, Client, Config, Load, Upstream, guest, http, sha256, variant};
+use harness::{Admin, Client, Config, Load, Upstream, guest, http, put, sha256, variant};
 use serde_json::{Value, json};
 
 use crate::GATEWAY;
@@ -167,18 +166,11 @@ async fn where_the_configuration_forbids_it_nobody_overrides_it() {
 
 // ---- by themselves ----
 
-/// Puts a component where the gateway looks for it, in one step.
-fn put(path: &Path, component: &[u8]) {
-    let draft = path.with_extension("new");
-    fs::write(&draft, component).expect("a temporary folder takes files");
-    fs::rename(draft, path).expect("a file can be renamed in its folder");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_changes_takes_its_own_place() {
     let folder = tempfile::tempdir().expect("the system gives a temporary folder");
     let path = folder.path().join("stamp.wasm");
-    put(&path, &component("stamp"));
+    put(&path, component("stamp"));
     let origin = Upstream::echo().await;
     let config = Config::to(&origin)
         .top("admin: { address: '127.0.0.1:0' }\nstate_dir: state")

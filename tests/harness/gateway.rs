@@ -18,7 +18,7 @@ use crate::admin::Admin;
 use crate::client::Client;
 use crate::http2::Http2;
 use crate::log::{Line, Log};
-use crate::within;
+use crate::{put, within};
 
 /// The program under test, and where it may keep what outlives a test.
 #[derive(Clone, Copy)]
@@ -259,10 +259,7 @@ impl Binary {
     fn write(&self, folder: &Path, config: &str) {
         let shared = format!("\nstate_dir: {}/state\n", self.scratch);
         let state_dir = if config.contains("state_dir:") { "" } else { &shared };
-        // In one step, as careful editors do: a gateway that reads at this moment sees the old file or the new one.
-        let draft = folder.join("gateway.yaml.new");
-        fs::write(&draft, format!("{config}{state_dir}")).expect("a temporary folder takes files");
-        fs::rename(draft, config_file(folder)).expect("a file can be renamed in its folder");
+        put(&config_file(folder), format!("{config}{state_dir}"));
     }
 }
 

@@ -81,7 +81,9 @@ pub use upstream::{Exchange, Request, Upstream};
 pub use websocket::{Accepted, Message, Refusal, WebSocket, WebSocketUpstream};
 pub use wire::{Body, Fields, Head, Wire, http};
 
+use std::fs;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a test waits for something that must happen. Far above what any step takes, so that a slow machine fails no test.
@@ -92,6 +94,14 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}, and it did not come"))
+}
+
+/// Put a file in the place of another, or where none was, in one step, as careful editors do: who reads at this moment sees the old one or
+/// the new one, and no part of either.
+pub fn put(path: &Path, contents: impl AsRef<[u8]>) {
+    let draft = path.with_extension("new");
+    fs::write(&draft, contents).expect("a temporary folder takes files");
+    fs::rename(draft, path).expect("a file can be renamed in its folder");
 }
 
 /// Say loudly that a test is skipped, because something it needs is not on this machine.
