@@ -89,6 +89,7 @@ struct Scope(#[schemars(regex(pattern = r#"^[!#-\[\]-~]+$"#))] String);
 /// }
 /// ```
 pub fn tell(request: &mut Request<'_>, user: Option<&str>, scopes: impl Into<String>, claims: impl Into<String>) {
+    request.expect_edits(3);
     if let Some(user) = user {
         request.set_attribute("user", user);
     }

@@ -205,6 +205,11 @@ impl<'a> Request<'a> {
         self.edit(RequestEdit::Keep(bytes.into()));
     }
 
+    /// Makes room for so many edits at once.
+    pub(crate) fn expect_edits(&mut self, count: usize) {
+        self.edits.reserve(count);
+    }
+
     fn edit(&mut self, edit: RequestEdit) {
         if self.edits.is_empty() {
             // Most hooks make one edit, and a vector's first push would make room for four.

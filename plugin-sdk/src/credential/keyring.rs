@@ -1,8 +1,10 @@
 //! Values under secrets, found in a time that tells nothing of the secrets.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 
 /// Values under secrets, such as clients under their keys. How long it takes to find nothing says nothing of the secrets that are there:
 /// they are looked up by a hash whose seed nobody knows, and what that finds is compared as a whole.
@@ -14,21 +16,27 @@ use std::hash::{BuildHasher, RandomState};
 /// assert_eq!(clients.insert("s3cret", "ada"), None);
 /// assert_eq!(clients.insert("s3cret", "bob"), Some("ada"));
 /// assert_eq!((clients.get("s3cret"), clients.get("s3cre7")), (Some(&"bob"), None));
+/// assert_eq!(clients.len(), 1);
 /// ```
 pub struct Keyring<T> {
     seed: RandomState,
-    /// By their hashes, of which two seldom are the same.
-    by_hash: BTreeMap<u64, Vec<(Box<str>, T)>>,
+    entries: HashTable<Entry<T>>,
+}
+
+struct Entry<T> {
+    hash: u64,
+    secret: Box<str>,
+    value: T,
 }
 
 impl<T> Keyring<T> {
     /// Put a value under a secret, and give back the one that was there.
     pub fn insert(&mut self, secret: &str, value: T) -> Option<T> {
-        let alike = self.by_hash.entry(self.seed.hash_one(secret)).or_default();
-        match alike.iter_mut().find(|(known, _)| equals(known, secret)) {
-            Some((_, old)) => Some(std::mem::replace(old, value)),
-            None => {
-                alike.push((secret.into(), value));
+        let hash = self.seed.hash_one(secret);
+        match self.entries.entry(hash, |entry| entry.is_of(hash, secret), |entry| entry.hash) {
+            Slot::Occupied(mut slot) => Some(std::mem::replace(&mut slot.get_mut().value, value)),
+            Slot::Vacant(slot) => {
+                slot.insert(Entry { hash, secret: secret.into(), value });
                 None
             }
         }
@@ -36,14 +44,31 @@ impl<T> Keyring<T> {
 
     /// The value under a secret.
     pub fn get(&self, secret: &str) -> Option<&T> {
-        let alike = self.by_hash.get(&self.seed.hash_one(secret))?;
-        alike.iter().find(|(known, _)| equals(known, secret)).map(|(_, value)| value)
+        let hash = self.seed.hash_one(secret);
+        self.entries.find(hash, |entry| entry.is_of(hash, secret)).map(|entry| &entry.value)
+    }
+
+    /// How many secrets there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no secret.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<T> Entry<T> {
+    /// The table offers entries of which it knows a few bits of the hash: only one with the same hash is compared.
+    fn is_of(&self, hash: u64, secret: &str) -> bool {
+        self.hash == hash && equals(&self.secret, secret)
     }
 }
 
 impl<T> Default for Keyring<T> {
     fn default() -> Self {
-        Keyring { seed: RandomState::new(), by_hash: BTreeMap::new() }
+        Keyring { seed: RandomState::new(), entries: HashTable::new() }
     }
 }
 

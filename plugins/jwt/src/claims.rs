@@ -1,7 +1,7 @@
 //! What a verified token says: whether it suffices, and what the upstream and later filters get to know of it.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -25,7 +25,6 @@ pub(crate) struct Wanted {
     scopes: Scopes,
     /// What was read of claims that may come again: to read them takes a third of a call. They are found as secrets are, which is fast.
     known: RefCell<Keyring<Rc<Said>>>,
-    count: Cell<usize>,
     keeps: bool,
 }
 
@@ -48,7 +47,7 @@ impl Wanted {
                 names.push(name.to_owned());
             }
         }
-        Wanted { names, inject, required, scopes, known: RefCell::default(), count: Cell::new(0), keeps }
+        Wanted { names, inject, required, scopes, known: RefCell::default(), keeps }
     }
 
     /// `None` for a token that is not to be used: it says nothing, or what no header can carry.
@@ -59,12 +58,11 @@ impl Wanted {
         }
         let said = Rc::new(self.read(json)?);
         if self.keeps && json.len() <= KNOWN_BYTES_MAX {
-            if self.count.get() == KNOWN_MAX {
-                self.known.take();
-                self.count.set(0);
+            let mut known = self.known.borrow_mut();
+            if known.len() == KNOWN_MAX {
+                *known = Keyring::default();
             }
-            self.count.set(self.count.get() + 1);
-            self.known.borrow_mut().insert(json, said.clone());
+            known.insert(json, said.clone());
         }
         Some(said)
     }
