@@ -122,7 +122,7 @@ async fn pass(stage: &Stage, scene: &Scene, lanes: &Rc<[Lane]>) -> Result<(Durat
     let request = began.elapsed();
     let mut failure = None;
     let began = Instant::now();
-    let note = |_: &mut Exchange, answer: Result<Reply, FilterError>| failure = answer.err();
+    let note = |_: &mut Exchange, answer: Result<Box<Reply>, Box<FilterError>>| failure = answer.err();
     stage.chain().on_response(&mut exchange, ran, note).await;
     let received = read_all(std::mem::take(&mut exchange.response_body)).await;
     let response = began.elapsed();

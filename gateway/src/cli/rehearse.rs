@@ -66,7 +66,7 @@ async fn play(stage: &Stage, scene: &Scene) -> Outcome {
     let mut failure = None;
     let mut verdict = "next";
     let mut request_body = None;
-    let mut respond = |exchange: &mut Exchange, answer: Result<Reply, FilterError>| match answer {
+    let mut respond = |exchange: &mut Exchange, answer: Result<Box<Reply>, Box<FilterError>>| match answer {
         Ok(reply) => {
             verdict = "respond";
             reply.install(exchange, Origin::Filter);

@@ -17,8 +17,8 @@ pub struct Chain {
 /// How the request hooks ended, and how many ran: that many response hooks are due.
 pub enum RequestEnd {
     Passed { ran: usize },
-    Answered { reply: Reply, ran: usize },
-    Failed { error: FilterError, ran: usize },
+    Answered { reply: Box<Reply>, ran: usize },
+    Failed { error: Box<FilterError>, ran: usize },
 }
 
 impl Chain {
@@ -67,7 +67,7 @@ impl Chain {
         &self,
         exchange: &mut Exchange,
         ran: usize,
-        mut replace: impl FnMut(&mut Exchange, Result<Reply, FilterError>),
+        mut replace: impl FnMut(&mut Exchange, Result<Box<Reply>, Box<FilterError>>),
     ) {
         let mut clock = exchange.trail.clock();
         for position in (0..ran).rev() {

@@ -102,7 +102,7 @@ pub(super) fn kept(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
 }
 
 /// A guest's answer as one that can be sent. `bytes_max` is for its body (`limits.reply`).
-pub(super) fn reply(answer: types::Reply, bytes_max: usize) -> Result<Reply, Failure> {
+pub(super) fn reply(answer: types::Reply, bytes_max: usize) -> Result<Box<Reply>, Failure> {
     at_most("limits.reply", answer.body.len(), bytes_max)?;
     let mut headers = HeaderMap::with_capacity(answer.headers.len().min(FIELDS_MAX));
     for header in answer.headers {
@@ -111,7 +111,7 @@ pub(super) fn reply(answer: types::Reply, bytes_max: usize) -> Result<Reply, Fai
             append(&mut headers, header)?;
         }
     }
-    Ok(Reply { status: final_status(answer.status)?, headers, body: Bytes::from(answer.body) })
+    Ok(Box::new(Reply { status: final_status(answer.status)?, headers, body: Bytes::from(answer.body) }))
 }
 
 /// A final status: 1xx would promise another answer that never comes (RFC 9110 §15.2).

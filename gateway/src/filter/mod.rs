@@ -64,15 +64,16 @@ pub enum Step<'a> {
     Later(Pin<Box<dyn Future<Output = Verdict> + 'a>>),
 }
 
-/// What becomes of the request or response.
+/// What becomes of the request or response. Every filter hands one through some calls, and nearly always it is `Next`: so what the
+/// others carry is boxed.
 #[derive(Debug)]
 pub enum Verdict {
     /// It goes on to the next filter.
     Next,
     /// This goes to the client in its place.
-    Respond(Reply),
+    Respond(Box<Reply>),
     /// The filter failed, and its policy closes the route for this request.
-    Fail(FilterError),
+    Fail(Box<FilterError>),
 }
 
 /// A filter that failed closed, or a body that it could not get.

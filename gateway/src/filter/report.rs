@@ -20,9 +20,9 @@ struct Report {
 #[derive(Debug)]
 pub enum BrokenOff {
     /// To give this answer.
-    Answered(Reply),
+    Answered(Box<Reply>),
     /// It failed.
-    Failed(FilterError),
+    Failed(Box<FilterError>),
 }
 
 impl BodyReport {

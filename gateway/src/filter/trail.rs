@@ -174,8 +174,10 @@ impl Trail {
             (_, Some(outcome)) => outcome.name(),
             (Verdict::Next, None) => Outcome::Ok.name(),
             (Verdict::Respond(_), None) => Outcome::Respond.name(),
-            (Verdict::Fail(FilterError::Failed { failure, .. }), None) => Outcome::from(failure).name(),
-            (Verdict::Fail(_), None) => Outcome::Error.name(),
+            (Verdict::Fail(error), None) => match &**error {
+                FilterError::Failed { failure, .. } => Outcome::from(failure).name(),
+                _ => Outcome::Error.name(),
+            },
         };
         if let Some(calls) = &mut self.calls {
             let span = self.open_span.take().map(Box::new);

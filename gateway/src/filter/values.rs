@@ -55,7 +55,7 @@ pub(super) fn view(attachment: &Attachment, exchange: &Exchange) -> View {
     let version = &attachment.declaration.version;
     let span = if version.imports_trace { exchange.trail.open_span() } else { None };
     let trace_state = span.as_ref().filter(|_| version.imports_http).and_then(|_| exchange.headers.get(TRACESTATE));
-    View { copied: version.imports_exchange.then(|| copied(exchange)), trace_state: trace_state.cloned(), span }
+    View::new(version.imports_exchange.then(|| copied(exchange)), span, trace_state.cloned())
 }
 
 fn copied(exchange: &Exchange) -> Box<Copied> {

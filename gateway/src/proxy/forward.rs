@@ -2,6 +2,7 @@
 //!
 //! Here a request is tried once. What goes on after a failure, where the upstream has rules for that, stands in `persist`.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -167,25 +168,29 @@ impl Way<'_> {
             }
         };
         tell(&mut request);
-        let tries = async {
-            let failed = match client.send(request, on, (permit, self.upstream.begin(endpoint))).await {
-                Ok(sent) => return Ok(sent),
-                Err(failed) => failed,
-            };
-            let may_repeat = match &failed.error {
-                SendError::Connection { loss: Loss::Unprocessed, .. } => true,
-                SendError::Connection { loss: Loss::Stale, .. } => is_idempotent(&exchange.method),
-                _ => false,
-            };
-            match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
-                (Some(mut request), Ok(permit)) => {
-                    tell(&mut request);
-                    Box::pin(client.send(request, on.anew(), (permit, self.upstream.begin(endpoint)))).await
+        let tried = {
+            // Pinned where it is: moved into the timeout, it would be copied, and have its room twice in this future.
+            let tries = pin!(async {
+                let failed = match client.send(request, on, (permit, self.upstream.begin(endpoint))).await {
+                    Ok(sent) => return Ok(sent),
+                    Err(failed) => failed,
+                };
+                let may_repeat = match &failed.error {
+                    SendError::Connection { loss: Loss::Unprocessed, .. } => true,
+                    SendError::Connection { loss: Loss::Stale, .. } => is_idempotent(&exchange.method),
+                    _ => false,
+                };
+                match (may_repeat.then(again).flatten(), transport.load.admit(&transport.limits)) {
+                    (Some(mut request), Ok(permit)) => {
+                        tell(&mut request);
+                        Box::pin(client.send(request, on.anew(), (permit, self.upstream.begin(endpoint)))).await
+                    }
+                    _ => Err(failed),
                 }
-                _ => Err(failed),
-            }
+            });
+            timeout_at(try_deadline, tries).await
         };
-        let tried = match timeout_at(try_deadline, tries).await {
+        let tried = match tried {
             Ok(outcome) => outcome.map_err(|failed| self.lost(endpoint, failed)),
             Err(_) => Err(self.timed_out(endpoint, try_deadline < deadline)),
         };

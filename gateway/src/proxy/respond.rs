@@ -47,7 +47,7 @@ pub enum ProxyError {
     #[error("a filter chose upstream `{upstream}`, which the route does not name")]
     NotOfThisRoute { upstream: String },
     #[error(transparent)]
-    Filter(#[from] FilterError),
+    Filter(#[from] Box<FilterError>),
     #[error("upstream `{upstream}`, {endpoint}: {error}")]
     Upstream { upstream: String, endpoint: String, error: SendError },
     #[error("upstream `{upstream}`, {endpoint}: no response within {seconds} s")]
@@ -84,7 +84,7 @@ impl ProxyError {
             Self::Overloaded => Some(Flag::Overload),
             Self::NoRoute => Some(Flag::NoRoute),
             Self::NoEndpoint => Some(Flag::NoEndpoint),
-            Self::Filter(FilterError::Failed { .. }) => Some(Flag::PluginError),
+            Self::Filter(error) if matches!(**error, FilterError::Failed { .. }) => Some(Flag::PluginError),
             Self::Upstream { error, .. } => match error {
                 error if error.is_connect_failure() => Some(Flag::ConnectFailure),
                 SendError::Full(_) => Some(Flag::Overload),

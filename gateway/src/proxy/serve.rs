@@ -20,6 +20,7 @@ use super::upgrade::Tunnel;
 use super::worker::{Generation, Worker};
 use super::{identity, receive, upgrade};
 use crate::filter::{BrokenOff, Connection, Exchange, Origin, RequestEnd};
+use crate::heap::boxed;
 use crate::message::upgrade::Via;
 use crate::message::{Body, strip_owned};
 use crate::router;
@@ -91,18 +92,18 @@ pub fn serve(
     }
     record.routed(&generation, place, &mut exchange);
     let mut served = Served::new(generation, exchange, record);
-    Box::pin(async move {
+    Box::into_pin(boxed(|| async move {
         let Served { generation, exchange, .. } = &mut served;
         let tunnel = pass(generation, &generation.snapshot.routes[place], exchange).await;
         finish(served, tunnel, call)
-    })
+    }))
 }
 
 /// The exchange, as filters may trust it: what only filters may write is gone, who the client is stands fast.
 fn admit(generation: &Generation, listener: &Listener, connection: &Rc<Connection>, head: Parts) -> Box<Exchange> {
     // Boxed: it is handed through every step, and moving it each time would cost more.
     let mut exchange =
-        Box::new(Exchange::new(connection.clone(), head, generation.lanes.clone(), generation.guest_time()));
+        boxed(|| Exchange::new(connection.clone(), head, generation.lanes.clone(), generation.guest_time()));
     strip_owned(&mut exchange.headers, &generation.snapshot.owned_headers);
     if let Some(session) = &connection.tls {
         // After that: these are what nobody else may write.

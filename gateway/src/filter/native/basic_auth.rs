@@ -154,7 +154,7 @@ impl Filter for BasicAuth {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
         let users = &self.0;
         let Some((name, password)) = exchange.headers.get(AUTHORIZATION).and_then(credentials) else {
-            return Step::Done(Verdict::Respond(users.refusal(exchange)));
+            return Step::Done(Verdict::Respond(Box::new(users.refusal(exchange))));
         };
         let hash = users.hashes.get(&*name);
         if hash.unwrap_or(&users.decoy).is_slow() {
@@ -168,7 +168,7 @@ impl Filter for BasicAuth {
         Step::Done(if fits && hash.is_some() {
             users.admit(name, exchange)
         } else {
-            Verdict::Respond(users.refusal(exchange))
+            Verdict::Respond(Box::new(users.refusal(exchange)))
         })
     }
 }
@@ -182,7 +182,7 @@ impl BasicAuth {
             let detail = "too many passwords are being tried";
             let mut reply = Reply::problem(StatusCode::SERVICE_UNAVAILABLE, detail, &exchange.request_id);
             reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return Verdict::Respond(reply);
+            return Verdict::Respond(Box::new(reply));
         };
         let is_user = users.hashes.contains_key(&*name);
         let hash = users.hashes.get(&*name).unwrap_or(&users.decoy).clone();
@@ -191,7 +191,7 @@ impl BasicAuth {
             users.remember(digest);
             return users.admit(name, exchange);
         }
-        Verdict::Respond(users.refusal(exchange))
+        Verdict::Respond(Box::new(users.refusal(exchange)))
     }
 }
 
@@ -284,7 +284,7 @@ mod tests {
         };
         match verdict {
             Verdict::Next => Ok(exchange),
-            Verdict::Respond(reply) => Err(Box::new(reply)),
+            Verdict::Respond(reply) => Err(reply),
             Verdict::Fail(error) => panic!("{error}"),
         }
     }

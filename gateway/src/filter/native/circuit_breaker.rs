@@ -137,9 +137,9 @@ impl Filter for CircuitBreaker {
                 let mut reply = Reply::problem(StatusCode::SERVICE_UNAVAILABLE, detail, &exchange.request_id);
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 reply.headers.insert(RETRY_AFTER, seconds.max(1).into());
-                Verdict::Respond(reply)
+                Verdict::Respond(Box::new(reply))
             }
-            Some(Fallback::Reply(reply)) => Verdict::Respond(reply.clone()),
+            Some(Fallback::Reply(reply)) => Verdict::Respond(Box::new(reply.clone())),
             Some(Fallback::Upstream(place)) => {
                 exchange.forwarding = Forwarding::Place(*place);
                 Verdict::Next
@@ -257,7 +257,7 @@ mod tests {
     fn ask(filter: &dyn Filter, status: u16, body: Body) -> Result<Exchange, Box<Reply>> {
         let mut exchange = exchange("GET", "/", &[]);
         match filter.on_request(&mut exchange) {
-            Step::Done(Verdict::Respond(reply)) => return Err(Box::new(reply)),
+            Step::Done(Verdict::Respond(reply)) => return Err(reply),
             Step::Done(Verdict::Next) => {}
             _ => panic!("decided at once"),
         }

@@ -171,7 +171,11 @@ impl Filter for Cors {
                 headers.insert(ACCESS_CONTROL_MAX_AGE, age.as_secs().into());
             }
         }
-        Step::Done(Verdict::Respond(Reply { status: StatusCode::NO_CONTENT, headers, body: bytes::Bytes::new() }))
+        Step::Done(Verdict::Respond(Box::new(Reply {
+            status: StatusCode::NO_CONTENT,
+            headers,
+            body: bytes::Bytes::new(),
+        })))
     }
 
     fn on_response<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {

@@ -125,13 +125,13 @@ impl ForwardAuth {
                 let detail = "the gateway cannot tell whether this request may pass";
                 let mut reply = Reply::problem(StatusCode::SERVICE_UNAVAILABLE, detail, &exchange.request_id);
                 reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                return Verdict::Respond(reply);
+                return Verdict::Respond(Box::new(reply));
             }
         };
         let (mut head, body) = answer.into_parts();
         if !head.status.is_success() {
             strip_hop_by_hop(&mut head.headers);
-            return Verdict::Respond(Reply { status: head.status, headers: head.headers, body });
+            return Verdict::Respond(Box::new(Reply { status: head.status, headers: head.headers, body }));
         }
         for name in &self.upstream_headers {
             // Also where the server does not tell it: the client must not do so in its place.

@@ -58,7 +58,7 @@ impl Filter for IpAccess {
             return Step::Done(Verdict::Next);
         }
         let detail = "this address has no access here";
-        Step::Done(Verdict::Respond(Reply::problem(StatusCode::FORBIDDEN, detail, &exchange.request_id)))
+        Step::Done(Verdict::Respond(Box::new(Reply::problem(StatusCode::FORBIDDEN, detail, &exchange.request_id))))
     }
 }
 

@@ -199,7 +199,7 @@ impl Filter for RateLimit {
                 return Step::Later(Box::pin(self.ask(exchange, at, told)));
             };
             if let Some(reply) = self.judge(at, decision, &mut told, exchange) {
-                return Step::Done(Verdict::Respond(reply));
+                return Step::Done(Verdict::Respond(Box::new(reply)));
             }
         }
         self.pass(told, exchange);
@@ -223,7 +223,7 @@ impl RateLimit {
             let key = limit.scope.key(exchange);
             let decision = limit.limiter.take(&key, limit.cost(exchange)).await;
             if let Some(reply) = self.judge(at, decision, &mut told, exchange) {
-                return Verdict::Respond(reply);
+                return Verdict::Respond(Box::new(reply));
             }
         }
         self.pass(told, exchange);

@@ -73,7 +73,7 @@ impl Filter for Redirect {
         let escaped = utf8_percent_encode(&location, UNSAFE).to_string();
         let location = HeaderValue::try_from(escaped).expect("what no field may carry is escaped");
         let headers = HeaderMap::from_iter([(LOCATION, location)]);
-        Step::Done(Verdict::Respond(Reply { status: self.status, headers, body: Bytes::new() }))
+        Step::Done(Verdict::Respond(Box::new(Reply { status: self.status, headers, body: Bytes::new() })))
     }
 }
 

@@ -63,7 +63,7 @@ impl Filter for RequestLimits {
 
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
         if let Some((status, detail)) = self.beyond(exchange) {
-            return Step::Done(Verdict::Respond(Reply::problem(status, detail, &exchange.request_id)));
+            return Step::Done(Verdict::Respond(Box::new(Reply::problem(status, detail, &exchange.request_id))));
         }
         if let Some(left) = self.body_bytes
             && !exchange.request_body.is_end_stream()

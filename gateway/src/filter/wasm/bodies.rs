@@ -25,14 +25,14 @@ impl PluginFilter {
             match self.whole_request(exchange, side).await {
                 Ok(Verdict::Next) => {}
                 Ok(verdict) => return verdict,
-                Err(error) => return Verdict::Fail(error),
+                Err(error) => return Verdict::Fail(Box::new(error)),
             }
         }
         if side.version().has(Hook::RequestBody)
             && !exchange.request_body.is_end_stream()
             && let Err(failure) = self.open_request_body(exchange, side).await
         {
-            return Verdict::Fail(self.failure(failure));
+            return Verdict::Fail(Box::new(self.failure(failure)));
         }
         Verdict::Next
     }
@@ -46,14 +46,14 @@ impl PluginFilter {
             match self.whole_response(exchange, side).await {
                 Ok(Verdict::Next) => {}
                 Ok(verdict) => return verdict,
-                Err(error) => return Verdict::Fail(error),
+                Err(error) => return Verdict::Fail(Box::new(error)),
             }
         }
         if side.version().has(Hook::ResponseBody)
             && !exchange.response_body.is_end_stream()
             && let Err(failure) = self.open_response_body(exchange, side).await
         {
-            return Verdict::Fail(self.failure(failure));
+            return Verdict::Fail(Box::new(self.failure(failure)));
         }
         Verdict::Next
     }
@@ -185,7 +185,7 @@ impl PluginFilter {
     fn uncollected(&self, error: CollectError, exchange: &mut Exchange) -> Result<Verdict, FilterError> {
         match exchange.take_broken_off() {
             Some(BrokenOff::Answered(reply)) => Ok(Verdict::Respond(reply)),
-            Some(BrokenOff::Failed(error)) => Err(error),
+            Some(BrokenOff::Failed(error)) => Err(*error),
             None => Err(FilterError::RequestBody { filter: self.name().to_owned(), error }),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::exchange::{Exchange, Origin};
 use super::shadow::Shadow;
 use super::{Filter, FilterError, Flag, Step, Verdict, edits, trial, values};
+use crate::heap::boxed;
 use crate::plugin::{Attachment, Digest, Failure, FailureKind, Hook, Isolation, Lease, Side, types};
 
 /// An attachment in a chain.
@@ -207,7 +208,7 @@ impl PluginFilter {
     fn failed(&self, hook: Hook, side: &Side, failure: Failure, exchange: &Exchange) -> Verdict {
         if self.policy.of(failure.kind()) == OnError::Closed {
             // `proxy/respond` logs it with the answer.
-            return Verdict::Fail(FilterError::Failed { filter: self.name().to_owned(), failure });
+            return Verdict::Fail(Box::new(FilterError::Failed { filter: self.name().to_owned(), failure }));
         }
         exchange.trail.fails_open((&failure).into());
         let plugin = self.name();
@@ -242,7 +243,7 @@ impl Filter for PluginFilter {
         let side = trial::side(self.place, exchange);
         match (self.calls(Hook::Request, &side), side.version().sees_request_bodies) {
             (false, false) => Step::Done(Verdict::Next),
-            (head, _) => Step::Later(Box::pin(self.request(exchange, side, head))),
+            (head, _) => Step::Later(Box::into_pin(boxed(|| self.request(exchange, side, head)))),
         }
     }
 
@@ -250,7 +251,7 @@ impl Filter for PluginFilter {
         let side = trial::side(self.place, exchange);
         match (self.calls(Hook::Response, &side), side.version().sees_response_bodies) {
             (false, false) => Step::Done(Verdict::Next),
-            (head, _) => Step::Later(Box::pin(self.response(exchange, side, head))),
+            (head, _) => Step::Later(Box::into_pin(boxed(|| self.response(exchange, side, head)))),
         }
     }
 }

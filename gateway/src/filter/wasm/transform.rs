@@ -194,7 +194,7 @@ impl Direction {
         if let Self::Up { report, .. } = self {
             report.break_off(match why {
                 Ok(reply) => BrokenOff::Answered(reply),
-                Err(failure) => BrokenOff::Failed(FilterError::Failed { filter: plugin.to_owned(), failure }),
+                Err(failure) => BrokenOff::Failed(Box::new(FilterError::Failed { filter: plugin.to_owned(), failure })),
             });
         }
         BodyError::BrokenOff

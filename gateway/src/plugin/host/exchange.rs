@@ -8,14 +8,18 @@ use super::{Phase, State};
 use crate::plugin::bindings::witgate::plugin::exchange;
 use crate::telemetry::OpenSpan;
 
-/// What imports show of the exchange for the length of a call; empty for components that have no such imports.
+/// What imports show of the exchange for the length of a call; nothing for components that have no such imports. It goes through some
+/// calls until it is lent, and so is no larger than a pointer.
 #[derive(Debug, Clone, Default)]
-pub struct View {
+pub struct View(Option<Box<Shown>>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
     /// For `exchange`.
-    pub copied: Option<Box<Copied>>,
+    pub(super) copied: Option<Box<Copied>>,
     /// For `trace`, and for the requests that `http` sends; none where requests are not traced.
-    pub span: Option<OpenSpan>,
-    pub trace_state: Option<HeaderValue>,
+    pub(super) span: Option<OpenSpan>,
+    pub(super) trace_state: Option<HeaderValue>,
 }
 
 /// The exchange as `exchange` shows it: a copy.
@@ -28,9 +32,21 @@ pub struct Copied {
 }
 
 impl View {
+    pub fn new(copied: Option<Box<Copied>>, span: Option<OpenSpan>, trace_state: Option<HeaderValue>) -> Self {
+        let shows = copied.is_some() || span.is_some();
+        Self(shows.then(|| Box::new(Shown { copied, span, trace_state })))
+    }
+
     /// For a call of whose words nobody is to hear.
-    pub fn muted(self) -> Self {
-        Self { span: self.span.map(OpenSpan::muted), ..self }
+    pub fn muted(mut self) -> Self {
+        if let Some(shown) = &mut self.0 {
+            shown.span = shown.span.take().map(OpenSpan::muted);
+        }
+        self
+    }
+
+    pub(super) fn shown(self) -> Option<Box<Shown>> {
+        self.0
     }
 }
 

@@ -89,12 +89,11 @@ impl State {
 
     /// A hook's call begins: this is what its imports show meanwhile.
     pub(in crate::plugin) fn lend(&mut self, view: View) {
-        if let Some(copied) = view.copied {
+        let Some(shown) = view.shown() else { return };
+        if let Some(copied) = shown.copied {
             self.phase = Phase::Hook(copied);
         }
-        if view.span.is_some() {
-            self.trace.lend(view.span, view.trace_state);
-        }
+        self.trace.lend(shown.span, shown.trace_state);
     }
 
     /// The call is over; what it was lent goes.
