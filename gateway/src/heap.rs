@@ -1,4 +1,4 @@
-//! The heap: how large values get there, and when free memory goes back to the system.
+//! The heap: whose it is, how large values get there, and when free memory goes back to the system.
 //!
 //! mimalloc gives back what has been free for a second, on whichever thread frees or takes a page next. After a reload of 10,000 routes that was
 //! a worker, which stood still for 25 ms in the midst of its requests. Here the allocator keeps what is free until the control plane, which may
@@ -7,6 +7,11 @@
 #![allow(unsafe_code, reason = "the allocator is a library in C")]
 
 use libmimalloc_sys::{mi_collect, mi_option_set_default, mi_option_t};
+
+/// Frees and reuses memory of one thread without asking the others. Without huge pages (feature `no_thp`): with them an idle connection
+/// keeps 29 KiB resident instead of 17, and the idle gateway 20 MiB instead of 13.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A value on the heap that is made there. `Box::new` takes one that is ready, and copies all of its bytes: of a request's future
 /// 4 KiB, nearly all of which have no meaning until it runs.

@@ -71,3 +71,29 @@ async fn keep_alive_goes_first_then_requests_then_connections_and_all_come_back(
     // It was accepted on the way back, maybe while requests were still refused.
     assert!([200, 503].contains(&second.response().await.status));
 }
+
+/// A worker that gave it back would stand still meanwhile, and one that kept it would be taken for full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_reload_needed_goes_back_to_the_system() {
+    let origin = Upstream::echo().await;
+    let few = Config::to(&origin);
+    let many = (0..ROUTES).fold(few.clone(), |config, number| {
+        config.and_route(&format!("name: r{number}\nmatch: {{ path: {{ prefix: /r{number} }} }}\nupstream: origin"))
+    });
+    let mut gateway = GATEWAY.start(few.clone()).await;
+    let before = gateway.memory_bytes();
+    gateway.reload(many).await;
+    let between = gateway.memory_bytes();
+    assert!(between > before + ROUTES * ROUTE_BYTES_MIN, "{between} after {before}");
+    gateway.reload(few).await;
+    harness::within("most of it", async {
+        while gateway.memory_bytes() > before + (between - before) / 2 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+}
+
+const ROUTES: usize = 4_000;
+/// A route takes more than this while it is read.
+const ROUTE_BYTES_MIN: usize = 2_000;
