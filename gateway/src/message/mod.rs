@@ -1,5 +1,6 @@
 //! HTTP messages: what every room may know about them.
 
+mod accepted;
 mod body;
 mod headers;
 mod key;
@@ -10,6 +11,7 @@ mod copy;
 mod replay;
 pub mod upgrade;
 
+pub use accepted::accepted;
 pub use body::{Body, BodyError, BodyFault, Limits as BodyLimits};
 pub use headers::{
     FORBIDDEN_TRAILERS, has_one_framing, has_token, is_framing, strip_hop_by_hop, strip_owned, strip_trailers,

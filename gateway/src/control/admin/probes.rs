@@ -19,6 +19,7 @@ use super::seats::Seat;
 use super::serve::Answering;
 use super::socket::Peer;
 use crate::control::Operator;
+use crate::message::accepted;
 use crate::telemetry::MetricsFormat;
 
 /// The probes alone.
@@ -59,13 +60,55 @@ async fn ready(State(operator): State<Arc<dyn Operator>>) -> Response {
 }
 
 async fn metrics(State(operator): State<Arc<dyn Operator>>, headers: HeaderMap) -> Response {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = MetricsFormat::accepted(accepted);
+    let format = preferred(&headers);
     ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], operator.metrics(format)).into_response()
+}
+
+/// The format that a scraper asks for. Of two that are as welcome, OpenMetrics says more.
+fn preferred(headers: &HeaderMap) -> MetricsFormat {
+    let (mut text, mut open) = (0, 0);
+    for media in accepted(headers, &ACCEPT) {
+        match media.what.to_ascii_lowercase().as_str() {
+            "application/openmetrics-text" if media.parameter("version").is_none_or(|version| version == "1.0.0") => {
+                open = open.max(media.weight);
+            }
+            "text/plain" | "text/*" | "*/*" => text = text.max(media.weight),
+            _ => {}
+        }
+    }
+    if open > 0 && open >= text { MetricsFormat::OpenMetrics } else { MetricsFormat::Text }
 }
 
 fn word(status: StatusCode, text: &'static str) -> Response {
     let mut response = (status, text).into_response();
     response.extensions_mut().insert(Word);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_scraper_gets_what_it_prefers() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                          application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,\
+                          text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        for (accept, expected) in [
+            ("", MetricsFormat::Text),
+            ("*/*", MetricsFormat::Text),
+            ("text/plain", MetricsFormat::Text),
+            (prometheus, MetricsFormat::OpenMetrics),
+            ("Application/OpenMetrics-Text", MetricsFormat::OpenMetrics),
+            ("application/openmetrics-text; version=1.0.0; q=0.2, text/plain; q=0.8", MetricsFormat::Text),
+            ("application/openmetrics-text; version=2.0.0", MetricsFormat::Text),
+            ("application/openmetrics-text; q=0", MetricsFormat::Text),
+            ("application/openmetrics-text; q=a", MetricsFormat::Text),
+        ] {
+            let headers = [(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            assert_eq!(preferred(&headers), expected, "{accept}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::Context;
 use crate::config::scalar::Size;
 use crate::filter::{Exchange, Filter, Step, Verdict};
-use crate::message::{Body, BodyError, forget_old_body, has_token};
+use crate::message::{Body, BodyError, accepted, forget_old_body, has_token};
 
 /// What is compressed, and how.
 #[derive(Deserialize, JsonSchema)]
@@ -132,34 +132,18 @@ impl Compress {
 
     /// By what the client says it takes (RFC 9110 §12.5.3); of what it takes as gladly, the first of ours.
     fn chosen(&self, request: &HeaderMap) -> Option<Encoding> {
-        let accepted = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        let accepted: Vec<(&str, u16)> = accepted.flat_map(|value| value.split(',')).filter_map(weighted).collect();
-        let weight = |name: &str| accepted.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, q)| *q);
+        let codings: Vec<_> = accepted(request, &ACCEPT_ENCODING).collect();
+        let weight = |name: &str| {
+            codings.iter().find(|coding| coding.what.eq_ignore_ascii_case(name)).map(|coding| coding.weight)
+        };
         let any = weight("*").unwrap_or(0);
         let weights = self.encodings.iter().map(|encoding| (*encoding, weight(encoding.name()).unwrap_or(any)));
+        // The body as it is counts as accepted unless it is refused.
+        let as_it_is = weight("identity").unwrap_or(0);
         // The last of equals is what `max_by_key` gives.
         let (encoding, weight) = weights.rev().max_by_key(|(_, weight)| *weight)?;
-        // The body as it is counts as accepted unless it is refused.
-        let as_it_is = weight_of_identity(&accepted);
         (weight > 0 && weight >= as_it_is).then_some(encoding)
     }
-}
-
-fn weight_of_identity(accepted: &[(&str, u16)]) -> u16 {
-    accepted.iter().find(|(name, _)| name.eq_ignore_ascii_case("identity")).map_or(0, |(_, weight)| *weight)
-}
-
-/// A coding and its weight in thousandths.
-fn weighted(element: &str) -> Option<(&str, u16)> {
-    let mut parts = element.split(';');
-    let name = parts.next()?.trim();
-    let weight = parts.find_map(|part| part.trim().strip_prefix("q=").or_else(|| part.trim().strip_prefix("Q=")));
-    let weight = match weight {
-        None => 1.0,
-        Some(weight) => weight.trim().parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight))?,
-    };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
-    Some((name, (weight * 1000.0) as u16))
 }
 
 fn add_vary(headers: &mut HeaderMap) {
