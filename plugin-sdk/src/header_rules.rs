@@ -132,6 +132,19 @@ impl HeaderRules {
 }
 
 impl HeaderRewrite {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        match &self.0 {
+            Rewrite::Fixed(edits) => edits.is_empty(),
+            Rewrite::Computed { .. } => false,
+        }
+    }
+
+    /// Whether a value is made of the request: [`keep`](Self::keep) has something to do then.
+    pub fn reads_requests(&self) -> bool {
+        matches!(self.0, Rewrite::Computed { .. })
+    }
+
     /// Edit the headers of a request.
     pub fn edit_request(&self, request: &mut Request<'_>) {
         match &self.0 {

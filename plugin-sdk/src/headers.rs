@@ -59,6 +59,11 @@ impl HeaderEdits {
         self.0.push(HeaderEdit::Append(wire::header(name, value.as_ref())));
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Remove every value of a header.
     pub fn remove(&mut self, name: &str) {
         self.0.push(HeaderEdit::Remove(name.to_ascii_lowercase()));

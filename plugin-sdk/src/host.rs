@@ -44,6 +44,8 @@ mod native {
         fn own_header(&self, name: &str);
         fn buffer_request(&self, bytes_max: u32);
         fn buffer_response(&self, bytes_max: u32);
+        fn skip_request(&self);
+        fn skip_response(&self);
         fn may_fail_open(&self);
         fn request_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
@@ -122,6 +124,12 @@ mod native {
         }
         pub(crate) fn buffer_response(bytes_max: u32) {
             host().buffer_response(bytes_max);
+        }
+        pub(crate) fn skip_request() {
+            host().skip_request();
+        }
+        pub(crate) fn skip_response() {
+            host().skip_response();
         }
         pub(crate) fn may_fail_open() {
             host().may_fail_open();

@@ -223,6 +223,29 @@ impl Setup {
         setup::buffer_response(bytes_max);
     }
 
+    /// Declare that [`Plugin::on_request`](crate::Plugin::on_request) has nothing to do for this configuration: the gateway does not call it,
+    /// which is cheaper than a hook that returns at once.
+    ///
+    /// ```
+    /// # use witgate_plugin::Setup;
+    /// fn ask(setup: &mut Setup, on_requests: &[&str], on_responses: &[&str]) {
+    ///     if on_requests.is_empty() {
+    ///         setup.skip_request();
+    ///     }
+    ///     if on_responses.is_empty() {
+    ///         setup.skip_response();
+    ///     }
+    /// }
+    /// ```
+    pub fn skip_request(&mut self) {
+        setup::skip_request();
+    }
+
+    /// The same of [`Plugin::on_response`](crate::Plugin::on_response).
+    pub fn skip_response(&mut self) {
+        setup::skip_response();
+    }
+
     /// Declare that a request may pass when this plugin fails, if the configuration says so too (`on_error: open`). A plugin
     /// that decides who may pass must not call this.
     pub fn may_fail_open(&mut self) {

@@ -45,7 +45,7 @@ impl Shadow {
         let (side, attachment) = trial(&exchange.lanes[place], slot, Hook::Response)?;
         let position = exchange.position;
         let kept = exchange.shadow_kept.iter().find(|(at, _)| *at == position).map(|(_, kept)| kept.clone());
-        let has_request_hook = attachment.declaration.version.has(Hook::Request);
+        let has_request_hook = attachment.has(Hook::Request);
         let kept = match kept {
             Some(kept) if kept.borrow().is_some() => kept,
             None if !has_request_hook => Kept::default(),
@@ -125,7 +125,7 @@ impl Shadow {
 fn trial(lane: &Lane, slot: usize, hook: Hook) -> Option<(&Side, &Arc<Attachment>)> {
     let side = lane.trial.as_ref().filter(|trial| trial.trial.mode == TrialMode::Shadow).map(|trial| &trial.side)?;
     let attachment = side.attachment(slot);
-    attachment.declaration.version.has(hook).then_some((side, attachment))
+    attachment.has(hook).then_some((side, attachment))
 }
 
 /// What a guest keeps is for its own eyes, in its own form: it is no part of the comparison.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::declaration::Declaration;
 use super::setup::{Setup, Want};
+use super::version::Hook;
 
 /// A plugin on a route, configured and checked.
 #[derive(Debug)]
@@ -41,6 +42,16 @@ impl Attachment {
             setup,
             ..self
         }
+    }
+
+    /// Whether the version has the hook, and the attachment something for it to do.
+    pub fn has(&self, hook: Hook) -> bool {
+        let is_skipped = match hook {
+            Hook::Request => self.setup.skips_request,
+            Hook::Response => self.setup.skips_response,
+            _ => false,
+        };
+        !is_skipped && self.declaration.version.has(hook)
     }
 
     /// The config as JSON.

@@ -12,6 +12,9 @@ pub struct Setup {
     /// Largest body that `whole-request` and `whole-response` take; `None` where nothing was said.
     pub buffer_request_bytes: Option<u32>,
     pub buffer_response_bytes: Option<u32>,
+    /// Whether the hooks over heads have nothing to do.
+    pub skips_request: bool,
+    pub skips_response: bool,
     pub may_fail_open: bool,
 }
 

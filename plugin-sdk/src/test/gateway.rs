@@ -49,6 +49,10 @@ pub struct Asked {
     pub buffer_request: Option<u32>,
     /// [`buffer_response`](crate::Setup::buffer_response)
     pub buffer_response: Option<u32>,
+    /// [`skip_request`](crate::Setup::skip_request)
+    pub skip_request: bool,
+    /// [`skip_response`](crate::Setup::skip_response)
+    pub skip_response: bool,
     /// [`may_fail_open`](crate::Setup::may_fail_open)
     pub may_fail_open: bool,
 }
@@ -76,6 +80,8 @@ pub(super) struct TestGateway {
     owned_headers: RefCell<Vec<String>>,
     buffer_request: Cell<Option<u32>>,
     buffer_response: Cell<Option<u32>>,
+    skip_request: Cell<bool>,
+    skip_response: Cell<bool>,
     may_fail_open: Cell<bool>,
     log: RefCell<Vec<LogLine>>,
     grants: Grants,
@@ -100,6 +106,8 @@ impl TestGateway {
             owned_headers: self.owned_headers.borrow().clone(),
             buffer_request: self.buffer_request.get(),
             buffer_response: self.buffer_response.get(),
+            skip_request: self.skip_request.get(),
+            skip_response: self.skip_response.get(),
             may_fail_open: self.may_fail_open.get(),
             ..Asked::default()
         };
@@ -214,6 +222,14 @@ impl Host for TestGateway {
 
     fn buffer_response(&self, bytes_max: u32) {
         self.buffer_response.set(Some(bytes_max));
+    }
+
+    fn skip_request(&self) {
+        self.skip_request.set(true);
+    }
+
+    fn skip_response(&self) {
+        self.skip_response.set(true);
     }
 
     fn may_fail_open(&self) {

@@ -219,7 +219,7 @@ impl<P: Exported> Harness<P> {
     #[track_caller]
     fn run_request(&self, request: &mut TestRequest, kept: &mut Option<Vec<u8>>) -> Option<Reply> {
         let head = |request: &TestRequest| self.gateway.request_head(request);
-        if P::HOOKS.request {
+        if P::HOOKS.request && !self.asked().skip_request {
             let head = head(request);
             match self.enter(|| glue::on_request::<P>(self.attachment, head)) {
                 RequestVerdict::Next(edits) => apply_to_request(edits, request, kept),
@@ -257,7 +257,7 @@ impl<P: Exported> Harness<P> {
 
     #[track_caller]
     fn run_response(&mut self, response: &mut TestResponse) -> Option<Reply> {
-        if P::HOOKS.response {
+        if P::HOOKS.response && !self.asked().skip_response {
             let head = self.response_head(response);
             match self.enter(|| glue::on_response::<P>(self.attachment, head)) {
                 ResponseVerdict::Next(edits) => self.apply_to_response(edits, response),

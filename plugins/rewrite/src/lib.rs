@@ -57,7 +57,7 @@ impl Plugin for Rewrite {
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self, Error> {
         let Config { request, response } = config;
-        Ok(Rewrite {
+        let rewrite = Rewrite {
             headers: request.headers.want(setup),
             path: request.path.check(setup)?.map(|rewrite| (setup.want_path(), rewrite)),
             query: request.query.want(setup),
@@ -65,7 +65,14 @@ impl Plugin for Rewrite {
             authority: request.authority,
             response_headers: response.headers.want(setup),
             statuses: response.status,
-        })
+        };
+        if rewrite.passes_requests() {
+            setup.skip_request();
+        }
+        if rewrite.passes_responses() {
+            setup.skip_response();
+        }
+        Ok(rewrite)
     }
 
     fn on_request(&self, request: &mut Request) -> Verdict {
@@ -90,6 +97,17 @@ impl Plugin for Rewrite {
         }
         self.response_headers.edit_response(response);
         Verdict::Next
+    }
+}
+
+impl Rewrite {
+    fn passes_requests(&self) -> bool {
+        let changes_target = self.path.is_some() || self.query.is_some() || self.authority.is_some();
+        !changes_target && self.method.is_none() && self.headers.is_empty() && !self.response_headers.reads_requests()
+    }
+
+    fn passes_responses(&self) -> bool {
+        self.statuses.is_empty() && self.response_headers.is_empty()
     }
 }
 

@@ -235,3 +235,21 @@ fn paths_that_cannot_be_are_refused() {
         (replace("/b c"), "request.path.regex.replace: ' ' cannot stand there"),
     ]);
 }
+
+#[test]
+fn hooks_without_a_rule_are_skipped() {
+    for (config, skips) in [
+        (json!({}), (true, true)),
+        (json!({ "request": { "path": { "add_prefix": "/v1" } } }), (false, true)),
+        (json!({ "request": { "query": { "remove": ["debug"] } } }), (false, true)),
+        (json!({ "request": { "method": "PUT" } }), (false, true)),
+        (json!({ "request": { "authority": "users.internal" } }), (false, true)),
+        (json!({ "request": { "headers": { "remove": ["x-a"] } } }), (false, true)),
+        (json!({ "response": { "status": { "404": 410 } } }), (true, false)),
+        (json!({ "response": { "headers": { "set": { "x-a": "1" } } } }), (true, false)),
+        (json!({ "response": { "headers": { "set": { "x-a": "${request.path}" } } } }), (false, false)),
+    ] {
+        let asked = rewrite(config.clone()).asked();
+        assert_eq!((asked.skip_request, asked.skip_response), skips, "{config}");
+    }
+}

@@ -100,7 +100,7 @@ impl PluginFilter {
             let (head, time) = (values::request_head(&values), &exchange.guest_time);
             lease.on_whole_request(attachment, head, &whole.bytes, view, time).await?
         };
-        self.release(lease, Hook::WholeRequest, exchange).await?;
+        self.release(lease, attachment, Hook::WholeRequest, exchange).await?;
         Ok(verdict)
     }
 
@@ -140,7 +140,7 @@ impl PluginFilter {
             let (head, time) = (values::response_head(exchange, &values), &exchange.guest_time);
             lease.on_whole_response(attachment, head, &whole.bytes, view, time).await?
         };
-        self.release(lease, Hook::WholeResponse, exchange).await?;
+        self.release(lease, attachment, Hook::WholeResponse, exchange).await?;
         Ok(verdict)
     }
 

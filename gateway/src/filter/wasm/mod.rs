@@ -134,7 +134,7 @@ impl PluginFilter {
             let values = values::of_request(attachment, exchange, &mut client);
             lease.on_request(attachment, values::request_head(&values), view, &exchange.guest_time).await?
         };
-        self.release(lease, Hook::Request, exchange).await?;
+        self.release(lease, attachment, Hook::Request, exchange).await?;
         if let Some(shadow) = shadow {
             shadow.compare_request(&verdict, exchange);
         }
@@ -162,7 +162,7 @@ impl PluginFilter {
             let head = values::response_head(exchange, &values);
             lease.on_response(attachment, head, view, &exchange.guest_time).await?
         };
-        self.release(lease, Hook::Response, exchange).await?;
+        self.release(lease, attachment, Hook::Response, exchange).await?;
         if let Some(shadow) = shadow {
             shadow.compare_response(&verdict, exchange);
         }
@@ -185,14 +185,19 @@ impl PluginFilter {
     }
 
     /// Gives the instance back after a hook, or keeps it for later hooks of the exchange when the plugin's isolation asks for that.
-    async fn release(&self, lease: Lease, after: Hook, exchange: &mut Exchange) -> Result<(), Failure> {
-        let declaration = lease.declaration();
-        if declaration.isolation == Isolation::Shared {
+    async fn release(
+        &self,
+        lease: Lease,
+        attachment: &Attachment,
+        after: Hook,
+        exchange: &mut Exchange,
+    ) -> Result<(), Failure> {
+        if attachment.declaration.isolation == Isolation::Shared {
             lease.check_in().await;
             return Ok(());
         }
         let later = IN_ORDER.iter().skip_while(|hook| **hook != after).skip(1);
-        if later.into_iter().any(|hook| declaration.version.has(*hook)) {
+        if later.into_iter().any(|hook| attachment.has(*hook)) {
             exchange.hold(lease.park().await?);
         }
         Ok(())
@@ -221,9 +226,9 @@ impl PluginFilter {
         Verdict::Next
     }
 
-    /// Whether the version has the hook, and is not left out because it keeps failing.
+    /// Whether the hook has something to do here, and is not left out because it keeps failing.
     fn calls(&self, hook: Hook, side: &Side) -> bool {
-        side.version().has(hook) && (!self.policy.always_opens() || side.pool.admits(hook))
+        side.attachment(self.slot).has(hook) && (!self.policy.always_opens() || side.pool.admits(hook))
     }
 }
 

@@ -84,6 +84,16 @@ impl setup::Host for State {
         Ok(())
     }
 
+    fn skip_request(&mut self) -> wasmtime::Result<()> {
+        self.setup()?.skips_request = true;
+        Ok(())
+    }
+
+    fn skip_response(&mut self) -> wasmtime::Result<()> {
+        self.setup()?.skips_response = true;
+        Ok(())
+    }
+
     fn may_fail_open(&mut self) -> wasmtime::Result<()> {
         self.setup()?.may_fail_open = true;
         Ok(())
