@@ -85,6 +85,20 @@ pub struct HeaderRules {
 /// # assert_eq!(plugin.response(TestResponse::new(200)).passed().value("x-path"), Some("/p"));
 /// # Ok::<(), Error>(())
 /// ```
+///
+/// Rules that change nothing, or make no value of the request, leave hooks with nothing to do:
+///
+/// ```
+/// # use witgate_plugin::{HeaderRewrite, Setup};
+/// fn skip(setup: &mut Setup, on_responses: &HeaderRewrite) {
+///     if !on_responses.reads_requests() {
+///         setup.skip_request();
+///     }
+///     if on_responses.is_empty() {
+///         setup.skip_response();
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct HeaderRewrite(Rewrite);
 

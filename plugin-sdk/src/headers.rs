@@ -60,6 +60,11 @@ impl HeaderEdits {
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// # use witgate_plugin::HeaderEdits;
+    /// assert!(HeaderEdits::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -142,6 +142,20 @@ pub struct Attribute(pub(crate) u16);
 ///     }
 /// }
 /// ```
+///
+/// A hook that has nothing to do for this configuration need not be called:
+///
+/// ```
+/// # use witgate_plugin::{HeaderRewrite, Setup};
+/// fn skip(setup: &mut Setup, on_requests: &HeaderRewrite, on_responses: &HeaderRewrite) {
+///     if on_requests.is_empty() && !on_responses.reads_requests() {
+///         setup.skip_request();
+///     }
+///     if on_responses.is_empty() {
+///         setup.skip_response();
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Setup {
     // Only `glue` makes one, and only while it configures: elsewhere the gateway would trap.
@@ -225,18 +239,6 @@ impl Setup {
 
     /// Declare that [`Plugin::on_request`](crate::Plugin::on_request) has nothing to do for this configuration: the gateway does not call it,
     /// which is cheaper than a hook that returns at once.
-    ///
-    /// ```
-    /// # use witgate_plugin::Setup;
-    /// fn ask(setup: &mut Setup, on_requests: &[&str], on_responses: &[&str]) {
-    ///     if on_requests.is_empty() {
-    ///         setup.skip_request();
-    ///     }
-    ///     if on_responses.is_empty() {
-    ///         setup.skip_response();
-    ///     }
-    /// }
-    /// ```
     pub fn skip_request(&mut self) {
         setup::skip_request();
     }

@@ -16,7 +16,7 @@ use hashbrown::hash_table::Entry as Slot;
 /// assert_eq!(clients.insert("s3cret", "ada"), None);
 /// assert_eq!(clients.insert("s3cret", "bob"), Some("ada"));
 /// assert_eq!((clients.get("s3cret"), clients.get("s3cre7")), (Some(&"bob"), None));
-/// assert_eq!(clients.len(), 1);
+/// assert_eq!((clients.len(), clients.is_empty()), (1, false));
 /// ```
 pub struct Keyring<T> {
     seed: RandomState,
