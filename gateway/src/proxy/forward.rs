@@ -169,7 +169,7 @@ impl Way<'_> {
         };
         tell(&mut request);
         let tried = {
-            // Pinned where it is: moved into the timeout, it would be copied, and have its room twice in this future.
+            // Pinned where it is: moved into the timeout, it would be copied.
             let tries = pin!(async {
                 let failed = match client.send(request, on, (permit, self.upstream.begin(endpoint))).await {
                     Ok(sent) => return Ok(sent),
