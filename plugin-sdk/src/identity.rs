@@ -37,9 +37,11 @@ use crate::{HeaderEdits, Request, Setup};
 ///
 ///     fn on_request(&self, request: &mut Request) -> Verdict {
 ///         let claims = json!({ "sub": "guest", "rooms": [1, 2] });
-///         if !self.0.scopes.are_in("read") || !self.0.inject.edit_request(request, |claim| claims.get(claim)) {
+///         let headers = self.0.inject.edits(|claim| claims.get(claim).cloned());
+///         let Some(headers) = headers.filter(|_| self.0.scopes.are_in("read")) else {
 ///             return Reply::problem(403, "guests may not do this").into();
-///         }
+///         };
+///         request.edit_headers(&headers);
 ///         tell(request, Some("guest"), "read", claims.to_string());
 ///         Verdict::Next
 ///     }
@@ -114,22 +116,8 @@ impl Inject {
         self.0.values().map(String::as_str)
     }
 
-    /// Set the headers of a request. `false`, and none of them is set, where a claim has a control character: a line break would end its
-    /// header and begin another.
-    #[must_use]
-    pub fn edit_request<'c>(&self, request: &mut Request<'_>, claim: impl Fn(&str) -> Option<&'c Value>) -> bool {
-        let fits = self.0.values().filter_map(|name| claim(name)).all(|value| !text(value).contains(char::is_control));
-        if fits {
-            for (header, name) in &self.0 {
-                if let Some(value) = claim(name) {
-                    request.set_header(header, text(value).as_bytes());
-                }
-            }
-        }
-        fits
-    }
-
-    /// The same as edits that are made ready, for claims that are known when the plugin is configured.
+    /// The headers as edits that are made ready, for a client whose claims are known. `None` where a claim has a control character: a line
+    /// break would end its header and begin another.
     ///
     /// ```
     /// # use serde_json::json;

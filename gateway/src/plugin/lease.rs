@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::attachment::Attachment;
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
 use super::budget::GuestTime;
-use super::declaration::{Declaration, Isolation};
+use super::declaration::Isolation;
 use super::failure::Failure;
 use super::host::View;
 use super::instance::Instance;
@@ -44,10 +44,6 @@ impl Lease {
 
     pub(super) fn instance(&mut self) -> &mut Instance {
         self.instance.as_mut().expect("a lease holds its instance until it is given back")
-    }
-
-    pub fn declaration(&self) -> &Declaration {
-        self.pool.declaration()
     }
 
     /// Runs the request hook of an attachment that the instance knows.

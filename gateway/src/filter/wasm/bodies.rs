@@ -25,14 +25,14 @@ impl PluginFilter {
             match self.whole_request(exchange, side).await {
                 Ok(Verdict::Next) => {}
                 Ok(verdict) => return verdict,
-                Err(error) => return Verdict::Fail(Box::new(error)),
+                Err(error) => return Verdict::Fail(error),
             }
         }
         if side.version().has(Hook::RequestBody)
             && !exchange.request_body.is_end_stream()
             && let Err(failure) = self.open_request_body(exchange, side).await
         {
-            return Verdict::Fail(Box::new(self.failure(failure)));
+            return Verdict::Fail(self.failure(failure));
         }
         Verdict::Next
     }
@@ -46,20 +46,20 @@ impl PluginFilter {
             match self.whole_response(exchange, side).await {
                 Ok(Verdict::Next) => {}
                 Ok(verdict) => return verdict,
-                Err(error) => return Verdict::Fail(Box::new(error)),
+                Err(error) => return Verdict::Fail(error),
             }
         }
         if side.version().has(Hook::ResponseBody)
             && !exchange.response_body.is_end_stream()
             && let Err(failure) = self.open_response_body(exchange, side).await
         {
-            return Verdict::Fail(Box::new(self.failure(failure)));
+            return Verdict::Fail(self.failure(failure));
         }
         Verdict::Next
     }
 
     /// Collects the request's body, and asks the plugin about it.
-    async fn whole_request(&self, exchange: &mut Exchange, side: &Side) -> Result<Verdict, FilterError> {
+    async fn whole_request(&self, exchange: &mut Exchange, side: &Side) -> Result<Verdict, Box<FilterError>> {
         let attachment = side.attachment(self.slot);
         let body = mem::take(&mut exchange.request_body);
         let had_none = body.is_end_stream();
@@ -105,7 +105,7 @@ impl PluginFilter {
     }
 
     /// Collects the response's body, and asks the plugin about it.
-    async fn whole_response(&self, exchange: &mut Exchange, side: &Side) -> Result<Verdict, FilterError> {
+    async fn whole_response(&self, exchange: &mut Exchange, side: &Side) -> Result<Verdict, Box<FilterError>> {
         let attachment = side.attachment(self.slot);
         let body = mem::take(&mut exchange.response_body);
         let bytes_max = bytes_max(attachment, attachment.setup.buffer_response_bytes);
@@ -182,11 +182,11 @@ impl PluginFilter {
     }
 
     /// The request's body could not be had. A filter before this one may have wanted just that.
-    fn uncollected(&self, error: CollectError, exchange: &mut Exchange) -> Result<Verdict, FilterError> {
+    fn uncollected(&self, error: CollectError, exchange: &mut Exchange) -> Result<Verdict, Box<FilterError>> {
         match exchange.take_broken_off() {
             Some(BrokenOff::Answered(reply)) => Ok(Verdict::Respond(reply)),
-            Some(BrokenOff::Failed(error)) => Err(*error),
-            None => Err(FilterError::RequestBody { filter: self.name().to_owned(), error }),
+            Some(BrokenOff::Failed(error)) => Err(error),
+            None => Err(Box::new(FilterError::RequestBody { filter: self.name().to_owned(), error })),
         }
     }
 
@@ -199,8 +199,8 @@ impl PluginFilter {
         }
     }
 
-    fn failure(&self, failure: Failure) -> FilterError {
-        FilterError::Failed { filter: self.name().to_owned(), failure }
+    pub(super) fn failure(&self, failure: Failure) -> Box<FilterError> {
+        Box::new(FilterError::Failed { filter: self.name().to_owned(), failure })
     }
 }
 

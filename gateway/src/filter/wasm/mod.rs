@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::exchange::{Exchange, Origin};
 use super::shadow::Shadow;
-use super::{Filter, FilterError, Flag, Step, Verdict, edits, trial, values};
+use super::{Filter, Flag, Step, Verdict, edits, trial, values};
 use crate::heap::boxed;
 use crate::plugin::{Attachment, Digest, Failure, FailureKind, Hook, Isolation, Lease, Side, types};
 
@@ -213,7 +213,7 @@ impl PluginFilter {
     fn failed(&self, hook: Hook, side: &Side, failure: Failure, exchange: &Exchange) -> Verdict {
         if self.policy.of(failure.kind()) == OnError::Closed {
             // `proxy/respond` logs it with the answer.
-            return Verdict::Fail(Box::new(FilterError::Failed { filter: self.name().to_owned(), failure }));
+            return Verdict::Fail(self.failure(failure));
         }
         exchange.trail.fails_open((&failure).into());
         let plugin = self.name();
