@@ -65,7 +65,7 @@ use std::sync::Arc;
 
 use cel::common::types::CelBool;
 use cel::parser::PrattParser;
-use cel::{Env, IdedExpr, Value};
+use cel::{IdedExpr, Value};
 use regex_lite::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer};
@@ -73,6 +73,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use self::inputs::Input;
 pub use self::inputs::{Inputs, Values};
 use self::names::Names;
+use crate::Setup;
 
 /// An expression that is true or false of a request; as a field of a configuration it checks itself.
 ///
@@ -89,7 +90,7 @@ pub struct Condition {
     expression: IdedExpr,
     inputs: Vec<Input>,
     /// What `matches` looks for.
-    patterns: BTreeMap<String, Regex>,
+    patterns: Arc<BTreeMap<String, Regex>>,
 }
 
 /// Why a condition is neither true nor false of a request: most often it compares what the request does not have.
@@ -123,7 +124,8 @@ impl Condition {
     /// }
     /// ```
     pub fn holds(&self, values: &Values<'_>) -> Result<bool, Undecided> {
-        let value = Value::resolve_val(&self.expression, &values.0).map_err(|error| Undecided(error.to_string()))?;
+        let context = values.context(&self.patterns);
+        let value = Value::resolve_val(&self.expression, &context).map_err(|error| Undecided(error.to_string()))?;
         match value.downcast_ref::<CelBool>() {
             Some(verdict) => Ok(*verdict.inner()),
             None => Err(Undecided(format!("it is of the type {}, not bool", value.get_type().name()))),
@@ -137,8 +139,9 @@ impl Condition {
         if !self.inputs.is_empty() {
             return Ok(());
         }
-        let values = Values::none(Arc::new(Env::stdlib()), &Arc::new(self.patterns.clone()));
-        self.holds(&values).map(drop)
+        // It asks for nothing.
+        let inputs = Inputs::of([self], &mut Setup { _private: () });
+        self.holds(&inputs.nothing()).map(drop)
     }
 }
 
@@ -153,7 +156,7 @@ impl TryFrom<&str> for Condition {
         })?;
         let mut names = Names::default();
         names.resolve_condition(&mut expression).map_err(|fault| fault.in_source(source))?;
-        let condition = Condition { expression, inputs: names.inputs, patterns: names.patterns };
+        let condition = Condition { expression, inputs: names.inputs, patterns: Arc::new(names.patterns) };
         condition
             .check_constant()
             .map_err(|why| format!("line 1, column 1: is the same for all requests, and fails: {why}"))?;

@@ -38,21 +38,21 @@ pub enum Place {
 /// ```
 /// use witgate_plugin::{Reply, credential::Found};
 ///
-/// fn token(found: Found<'_>) -> Result<String, Reply> {
+/// fn token(found: Found<'_>) -> Result<Vec<u8>, Reply> {
 ///     match found {
 ///         Found::One(token) => Ok(token.into_owned()),
 ///         Found::Nothing => Err(Reply::problem(401, "log in first")),
 ///         Found::Several => Err(Reply::problem(400, "which of them is it?")),
 ///     }
 /// }
-/// assert_eq!(token(Found::One("a".into())), Ok("a".to_owned()));
+/// assert_eq!(token(Found::One(b"a".into())), Ok(b"a".to_vec()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found<'a> {
     /// No credential at any place.
     Nothing,
-    /// One. What is not UTF-8 in it has become U+FFFD, so that it is no valid one.
-    One(Cow<'a, str>),
+    /// One, as it came; it need not be UTF-8.
+    One(Cow<'a, [u8]>),
     /// Two that differ: who checked one of them would let the upstream believe the other.
     Several,
 }
@@ -79,7 +79,7 @@ pub enum Found<'a> {
 ///
 ///     fn on_request(&self, request: &mut Request) -> Verdict {
 ///         match self.0.find(request) {
-///             Found::One(session) if session == "s3cret" => {
+///             Found::One(session) if *session == *b"s3cret" => {
 ///                 self.0.remove(request);
 ///                 Verdict::Next
 ///             }
@@ -125,18 +125,18 @@ impl Credentials {
         for wanted in &self.0 {
             found = match wanted {
                 Wanted::Bearer(key) => request.headers(*key).fold(found, |found, value| match bearer(value) {
-                    Some(token) => found.and(text(token)),
+                    Some(token) => found.and(token.into()),
                     // Another scheme is no token; but beside one, somebody else might take it for the credential.
                     None if request.headers(*key).count() > 1 => Found::Several,
                     None => found,
                 }),
-                Wanted::Header(_, key) => request.headers(*key).fold(found, |found, value| found.and(text(value))),
+                Wanted::Header(_, key) => request.headers(*key).fold(found, |found, value| found.and(value.into())),
                 Wanted::Cookie(name, key) => cookies(request, *key)
                     .filter(|(known, _)| *known == name.as_bytes())
-                    .fold(found, |found, (_, value)| found.and(text(value))),
+                    .fold(found, |found, (_, value)| found.and(value.into())),
                 Wanted::Query(name, key) => parameters(request, *key)
                     .filter(|(known, _)| decode(known) == *name)
-                    .fold(found, |found, (_, value)| found.and(decode(value))),
+                    .fold(found, |found, (_, value)| found.and(bytes(decode(value)))),
             };
         }
         found
@@ -169,7 +169,7 @@ impl Credentials {
 }
 
 impl<'a> Found<'a> {
-    fn and(self, another: Cow<'a, str>) -> Self {
+    fn and(self, another: Cow<'a, [u8]>) -> Self {
         match self {
             Found::Nothing => Found::One(another),
             Found::One(one) if one == another => Found::One(one),
@@ -200,9 +200,11 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
 }
 
-fn text(value: &[u8]) -> Cow<'_, str> {
-    // Nearly always it is UTF-8, and to find that out is five times as fast as to mend it on the way.
-    str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
+    }
 }
 
 fn cookies<'a>(request: &Request<'a>, key: RequestHeader) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {

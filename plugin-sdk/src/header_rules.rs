@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{HeaderName, HeaderTemplate, OneOrMany};
-use crate::{HeaderEdits, Request, RequestText, Response, Setup};
+use crate::{PreparedEdits, Request, RequestText, Response, Setup};
 
 /// Which headers a plugin is to remove, set and add, in this order: a field of a configuration.
 ///
@@ -105,7 +105,7 @@ pub struct HeaderRewrite(Rewrite);
 #[derive(Debug)]
 enum Rewrite {
     /// The usual case, made ready.
-    Fixed(HeaderEdits),
+    Fixed(PreparedEdits),
     Computed {
         remove: Vec<HeaderName>,
         values: Vec<Value>,
@@ -135,11 +135,11 @@ impl HeaderRules {
         if values.iter().any(|value| value.text.fixed().is_none()) {
             return HeaderRewrite(Rewrite::Computed { remove: self.remove, values });
         }
-        let mut edits = HeaderEdits::default();
-        self.remove.iter().for_each(|name| edits.remove(name));
+        let mut edits = PreparedEdits::default();
+        self.remove.iter().for_each(|name| edits.remove_header(name));
         for Value { name, replaces, text } in &values {
             let value = text.fixed().unwrap_or_default();
-            if *replaces { edits.set(name, value) } else { edits.append(name, value) }
+            if *replaces { edits.set_header(name, value) } else { edits.append_header(name, value) }
         }
         HeaderRewrite(Rewrite::Fixed(edits))
     }
@@ -162,7 +162,7 @@ impl HeaderRewrite {
     /// Edit the headers of a request.
     pub fn edit_request(&self, request: &mut Request<'_>) {
         match &self.0 {
-            Rewrite::Fixed(edits) => request.edit_headers(edits),
+            Rewrite::Fixed(edits) => request.apply(edits),
             Rewrite::Computed { remove, values } => {
                 remove.iter().for_each(|name| request.remove_header(name));
                 for Value { name, replaces, text } in values {
@@ -187,7 +187,7 @@ impl HeaderRewrite {
     /// what had to be computed is empty.
     pub fn edit_response(&self, response: &mut Response<'_>) {
         match &self.0 {
-            Rewrite::Fixed(edits) => response.edit_headers(edits),
+            Rewrite::Fixed(edits) => response.apply(edits),
             Rewrite::Computed { remove, values } => {
                 remove.iter().for_each(|name| response.remove_header(name));
                 let lines = response.kept().unwrap_or_default().split(|byte| *byte == b'\n');

@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::imports::witgate::plugin::{
-    clock, crypto, exchange, http, jwt, kv, log, metrics, rate_limit, secrets, setup, tables, trace,
+    clock, crypto, edits, exchange, http, jwt, kv, log, metrics, rate_limit, secrets, setup, tables, trace,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -21,6 +21,8 @@ pub(crate) use network::*;
 mod native {
     use std::cell::RefCell;
     use std::rc::Rc;
+
+    use crate::wire::{RequestEdit, ResponseEdit};
 
     /// What `setup` can be asked for.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,9 @@ mod native {
         fn skip_request(&self);
         fn skip_response(&self);
         fn may_fail_open(&self);
+        fn remember_request(&self, edits: &[RequestEdit]) -> Option<u64>;
+        fn remember_response(&self, edits: &[ResponseEdit]) -> Option<u64>;
+        fn repeat(&self, number: u64) -> bool;
         fn request_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
         fn listener(&self) -> String;
@@ -133,6 +138,21 @@ mod native {
         }
         pub(crate) fn may_fail_open() {
             host().may_fail_open();
+        }
+    }
+
+    pub(crate) mod edits {
+        use super::host;
+        use crate::wire::{RequestEdit, ResponseEdit};
+
+        pub(crate) fn remember_request(edits: &[RequestEdit]) -> Option<u64> {
+            host().remember_request(edits)
+        }
+        pub(crate) fn remember_response(edits: &[ResponseEdit]) -> Option<u64> {
+            host().remember_response(edits)
+        }
+        pub(crate) fn repeat(number: u64) -> bool {
+            host().repeat(number)
         }
     }
 

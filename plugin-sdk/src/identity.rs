@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::config::HeaderName;
-use crate::{HeaderEdits, Request, Setup};
+use crate::{PreparedEdits, Setup};
 
 /// Headers for the upstream, by the claim that each of them gets: a field of a configuration. A claim that is no text is written as JSON,
 /// and where a request has none of its name, the header is absent: no client's copy of it reaches anybody.
@@ -38,11 +38,11 @@ use crate::{HeaderEdits, Request, Setup};
 ///     fn on_request(&self, request: &mut Request) -> Verdict {
 ///         let claims = json!({ "sub": "guest", "rooms": [1, 2] });
 ///         let headers = self.0.inject.edits(|claim| claims.get(claim).cloned());
-///         let Some(headers) = headers.filter(|_| self.0.scopes.are_in("read")) else {
+///         let Some(mut edits) = headers.filter(|_| self.0.scopes.are_in("read")) else {
 ///             return Reply::problem(403, "guests may not do this").into();
 ///         };
-///         request.edit_headers(&headers);
-///         tell(request, Some("guest"), "read", claims.to_string());
+///         tell(&mut edits, Some("guest"), "read", claims.to_string());
+///         request.apply(&edits);
 ///         Verdict::Next
 ///     }
 /// }
@@ -81,22 +81,22 @@ pub struct Scopes(Vec<Scope>);
 #[schemars(inline)]
 struct Scope(#[schemars(regex(pattern = r#"^[!#-\[\]-~]+$"#))] String);
 
-/// Tell later filters, logs and spans who a request is from: by the attributes `user`, `scopes` (a text with spaces) and `claims` (a JSON
+/// Add what tells later filters, logs and spans who a request is from: the attributes `user`, `scopes` (a text with spaces) and `claims` (a JSON
 /// object), which `rate-limit`, `policy` and others read.
 ///
 /// ```
-/// # use witgate_plugin::{Request, identity::tell};
-/// fn admit(request: &mut Request) {
-///     tell(request, Some("ada"), "read write", r#"{"sub":"ada","plan":"gold"}"#);
-/// }
+/// # use witgate_plugin::{PreparedEdits, identity::tell};
+/// let mut ada = PreparedEdits::default();
+/// tell(&mut ada, Some("ada"), "read write", r#"{"sub":"ada","plan":"gold"}"#);
+/// // For all her requests: `request.apply(&ada)`.
+/// # assert!(!ada.is_empty());
 /// ```
-pub fn tell(request: &mut Request<'_>, user: Option<&str>, scopes: impl Into<String>, claims: impl Into<String>) {
-    request.expect_edits(3);
+pub fn tell(edits: &mut PreparedEdits, user: Option<&str>, scopes: impl Into<String>, claims: impl Into<String>) {
     if let Some(user) = user {
-        request.set_attribute("user", user);
+        edits.set_attribute("user", user);
     }
-    request.set_attribute("scopes", scopes);
-    request.set_attribute("claims", claims);
+    edits.set_attribute("scopes", scopes);
+    edits.set_attribute("claims", claims);
 }
 
 impl Inject {
@@ -121,23 +121,23 @@ impl Inject {
     ///
     /// ```
     /// # use serde_json::json;
-    /// # use witgate_plugin::{HeaderEdits, identity::Inject};
+    /// # use witgate_plugin::{PreparedEdits, identity::Inject};
     /// let inject: Inject = serde_json::from_str(r#"{"x-user": "sub"}"#)?;
-    /// let mut edits = HeaderEdits::default();
-    /// edits.set("x-user", "ada");
+    /// let mut edits = PreparedEdits::default();
+    /// edits.set_header("x-user", "ada");
     /// assert_eq!(inject.edits(|_| Some(json!("ada"))), Some(edits));
     /// assert_eq!(inject.edits(|_| Some(json!("a\nb"))), None);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    pub fn edits(&self, claim: impl Fn(&str) -> Option<Value>) -> Option<HeaderEdits> {
-        let mut edits = HeaderEdits::default();
+    pub fn edits(&self, claim: impl Fn(&str) -> Option<Value>) -> Option<PreparedEdits> {
+        let mut edits = PreparedEdits::default();
         for (header, name) in &self.0 {
             let Some(value) = claim(name) else { continue };
             let value = text(&value);
             if value.contains(char::is_control) {
                 return None;
             }
-            edits.set(header, value.as_bytes());
+            edits.set_header(header, value.as_bytes());
         }
         Some(edits)
     }

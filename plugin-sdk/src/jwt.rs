@@ -211,8 +211,31 @@ impl Verifier {
     /// Ok(verifier.verify(token)?.text("sub"))
     /// # }
     /// ```
-    pub fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+    pub fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims, Refusal> {
+        let token = str::from_utf8(token.as_ref()).map_err(|_| Refusal::Malformed)?;
         self.0.verify(token).map(Claims).map_err(Refusal::from)
+    }
+
+    /// The number of a token that was verified before, is still to be believed, and is among those that the gateway remembers
+    /// ([`Rules::cache`]). It is the token's own until it is verified anew, so who knows by it what the claims said need not
+    /// have them again: this costs a third of what [`verify`](Self::verify) does.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// # use witgate_plugin::jwt::{Refusal, Verifier};
+    ///
+    /// fn subject(verifier: &Verifier, token: &str, subjects: &mut BTreeMap<u64, String>) -> Result<String, Refusal> {
+    ///     if let Some(subject) = verifier.known(token).and_then(|number| subjects.get(&number)) {
+    ///         return Ok(subject.clone());
+    ///     }
+    ///     let subject = verifier.verify(token)?.text("sub").unwrap_or_default();
+    ///     // It has a number only now. Who serves more than a few tokens bounds this memory.
+    ///     subjects.extend(verifier.known(token).map(|number| (number, subject.clone())));
+    ///     Ok(subject)
+    /// }
+    /// ```
+    pub fn known(&self, token: impl AsRef<[u8]>) -> Option<u64> {
+        self.0.known(token.as_ref())
     }
 }
 

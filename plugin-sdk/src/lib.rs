@@ -51,7 +51,7 @@
 //!
 //! # Code map, in reading order
 //!
-//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`HeaderEdits`], [`HeaderRewrite`], [`QueryRewrite`], [`RequestValue`], [`RequestText`] and [`Reply`] what
+//! [`Plugin`] and [`export_plugin!`] are what an author writes; [`config`], [`Setup`], [`Request`], [`Response`], [`PreparedEdits`], [`HeaderRewrite`], [`QueryRewrite`], [`RequestValue`], [`RequestText`] and [`Reply`] what
 //! an author holds, and with the body hooks [`Transform`] and [`Body`]. `condition` (with the feature `cel`) decides about requests by expressions. [`credential`] finds what a client shows, [`identity`] tells who it is, [`json`] reads parts of JSON. [`log`], [`metrics`], [`trace`], [`clock`], [`crypto`], [`kv`], [`table`], [`secret`], [`rate_limit`], [`http`] and [`jwt`] are what else the
 //! gateway does for a plugin; what it does not use, its component does not import. `glue` turns calls of the gateway into calls of the plugin, natively just as on wasm. `wire` and `host` are the values
 //! and the imports of the contract: on wasm the generated `bindings`, natively plain twins that [`test`](mod@test) plays the gateway behind.
@@ -64,7 +64,7 @@ mod export;
 pub mod config;
 mod setup;
 
-mod headers;
+mod prepared;
 mod request;
 mod response;
 mod values;
@@ -114,8 +114,8 @@ pub use body::{Body, End, Step, Transform};
 pub use error::Error;
 pub use export::{Described, Exported, Hooks};
 pub use header_rules::HeaderRewrite;
-pub use headers::HeaderEdits;
 pub use plugin::Plugin;
+pub use prepared::PreparedEdits;
 pub use query_rules::QueryRewrite;
 pub use reply::{Reply, Verdict};
 pub use request::Request;

@@ -3,7 +3,7 @@
 use crate::host::exchange;
 use crate::values::Values;
 use crate::wire::{self, RequestEdit};
-use crate::{Attribute, HeaderEdits, Param, Part, RequestHeader};
+use crate::{Attribute, Param, Part, PreparedEdits, RequestHeader};
 
 /// A request on its way to the upstream.
 ///
@@ -12,13 +12,13 @@ use crate::{Attribute, HeaderEdits, Param, Part, RequestHeader};
 /// order when the hook returns [`Verdict::Next`](crate::Verdict::Next), and are dropped when it responds.
 ///
 /// ```
-/// # use witgate_plugin::{Error, HeaderEdits, Param, Part, Plugin, Request, RequestHeader, Setup, Verdict, config::NoConfig, export_plugin};
-/// # struct Reader { method: Part, path: Part, id: Param, tenant: RequestHeader, edits: HeaderEdits }
+/// # use witgate_plugin::{Error, PreparedEdits, Param, Part, Plugin, Request, RequestHeader, Setup, Verdict, config::NoConfig, export_plugin};
+/// # struct Reader { method: Part, path: Part, id: Param, tenant: RequestHeader, edits: PreparedEdits }
 /// # impl Plugin for Reader {
 /// #     type Config = NoConfig;
 /// #     fn configure(_: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
-/// #         let mut edits = HeaderEdits::default();
-/// #         edits.set("x-fixed", "1");
+/// #         let mut edits = PreparedEdits::default();
+/// #         edits.set_header("x-fixed", "1");
 /// #         let (method, path, id) = (setup.want_method(), setup.want_path(), setup.want_param("id"));
 /// #         Ok(Reader { method, path, id, tenant: setup.want_request_header("x-tenant"), edits })
 /// #     }
@@ -30,7 +30,7 @@ use crate::{Attribute, HeaderEdits, Param, Part, RequestHeader};
 ///     let (method, path) = (request.part(self.method), request.path(self.path));
 ///     let query = request.query(self.path).unwrap_or("no query");
 ///     request.set_header("x-read", format!("{method} {path} {query} {id} {tenant} {tenants}"));
-///     request.edit_headers(&self.edits);
+///     request.apply(&self.edits);
 ///     Verdict::Next
 /// }
 /// # }
@@ -149,9 +149,9 @@ impl<'a> Request<'a> {
         exchange::listener()
     }
 
-    /// Make edits that were prepared when the attachment was configured.
-    pub fn edit_headers(&mut self, edits: &HeaderEdits) {
-        edits.add_to_request(&mut self.edits);
+    /// Make edits that were made ready before.
+    pub fn apply(&mut self, edits: &PreparedEdits) {
+        edits.apply_to_request(&mut self.edits);
     }
 
     /// Replace every value of a header by this one. The name is case-insensitive.
@@ -203,11 +203,6 @@ impl<'a> Request<'a> {
     /// 4 KiB. The last call wins.
     pub fn keep(&mut self, bytes: impl Into<Vec<u8>>) {
         self.edit(RequestEdit::Keep(bytes.into()));
-    }
-
-    /// Makes room for so many edits at once.
-    pub(crate) fn expect_edits(&mut self, count: usize) {
-        self.edits.reserve(count);
     }
 
     fn edit(&mut self, edit: RequestEdit) {

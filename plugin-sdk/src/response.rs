@@ -3,7 +3,7 @@
 use crate::host::exchange;
 use crate::values::Values;
 use crate::wire::{self, ResponseEdit};
-use crate::{Attribute, HeaderEdits, ResponseHeader};
+use crate::{Attribute, PreparedEdits, ResponseHeader};
 
 /// Who made a response.
 ///
@@ -32,13 +32,13 @@ pub enum Origin {
 /// order when the hook returns [`Verdict::Next`](crate::Verdict::Next), and are dropped when it responds.
 ///
 /// ```
-/// # use witgate_plugin::{Error, HeaderEdits, Origin, Plugin, Response, ResponseHeader, Setup, Verdict, config::NoConfig, export_plugin};
-/// # struct Reader { content_type: ResponseHeader, edits: HeaderEdits }
+/// # use witgate_plugin::{Error, PreparedEdits, Origin, Plugin, Response, ResponseHeader, Setup, Verdict, config::NoConfig, export_plugin};
+/// # struct Reader { content_type: ResponseHeader, edits: PreparedEdits }
 /// # impl Plugin for Reader {
 /// #     type Config = NoConfig;
 /// #     fn configure(_: NoConfig, setup: &mut Setup) -> Result<Self, Error> {
-/// #         let mut edits = HeaderEdits::default();
-/// #         edits.set("x-fixed", "1");
+/// #         let mut edits = PreparedEdits::default();
+/// #         edits.set_header("x-fixed", "1");
 /// #         Ok(Reader { content_type: setup.want_response_header("content-type"), edits })
 /// #     }
 /// // The key is one that `configure` got for asking; what was kept, the request hook of this attachment kept.
@@ -50,7 +50,7 @@ pub enum Origin {
 ///     let kind = response.header_str(self.content_type).unwrap_or("none");
 ///     let kept = String::from_utf8_lossy(response.kept().unwrap_or(b"nothing"));
 ///     response.set_header("x-read", format!("{kind} {types} {kept}"));
-///     response.edit_headers(&self.edits);
+///     response.apply(&self.edits);
 ///     Verdict::Next
 /// }
 /// # }
@@ -162,9 +162,9 @@ impl<'a> Response<'a> {
         exchange::listener()
     }
 
-    /// Make edits that were prepared when the attachment was configured.
-    pub fn edit_headers(&mut self, edits: &HeaderEdits) {
-        edits.add_to_response(&mut self.edits);
+    /// Make edits that were made ready before.
+    pub fn apply(&mut self, edits: &PreparedEdits) {
+        edits.apply_to_response(&mut self.edits);
     }
 
     /// Replace every value of a header by this one. The name is case-insensitive.

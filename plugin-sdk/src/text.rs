@@ -209,10 +209,10 @@ impl RequestText {
     /// The text itself, if it has no variable: then an edit can be made ready when the attachment is configured.
     ///
     /// ```
-    /// # use witgate_plugin::{HeaderEdits, RequestText};
-    /// # fn prepare(text: &RequestText, edits: &mut HeaderEdits) {
+    /// # use witgate_plugin::{PreparedEdits, RequestText};
+    /// # fn prepare(text: &RequestText, edits: &mut PreparedEdits) {
     /// if let Some(value) = text.fixed() {
-    ///     edits.set("x-a", value);
+    ///     edits.set_header("x-a", value);
     /// }
     /// # }
     /// ```

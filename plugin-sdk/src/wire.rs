@@ -57,7 +57,7 @@ mod native {
         pub(crate) body: Vec<u8>,
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub(crate) enum RequestEdit {
         SetHeader(Header),
         AppendHeader(Header),
@@ -71,7 +71,7 @@ mod native {
         Keep(Vec<u8>),
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub(crate) enum ResponseEdit {
         SetHeader(Header),
         AppendHeader(Header),

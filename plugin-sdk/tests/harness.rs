@@ -9,7 +9,7 @@ use serde::Deserialize;
 use witgate_plugin::config::NoConfig;
 use witgate_plugin::test::{Harness, Level, TestRequest, TestResponse, json};
 use witgate_plugin::{
-    Attribute, Error, HeaderEdits, Origin, Param, Part, Plugin, Reply, Request, RequestHeader, Response,
+    Attribute, Error, Origin, Param, Part, Plugin, PreparedEdits, Reply, Request, RequestHeader, Response,
     ResponseHeader, Setup, Verdict, export_plugin, schemars,
 };
 
@@ -192,7 +192,7 @@ impl Plugin for Script {
                 Step::Attribute(name, value) => request.set_attribute(name, value),
                 Step::Upstream(name) => request.select_upstream(name),
                 Step::Keep(length) => request.keep(vec![b'k'; *length]),
-                Step::Prepared => request.edit_headers(&prepared()),
+                Step::Prepared => request.apply(&prepared()),
                 Step::Panic(message) => panic!("{message}"),
             }
         }
@@ -202,12 +202,12 @@ impl Plugin for Script {
 
 export_plugin!(Script: request);
 
-fn prepared() -> HeaderEdits {
-    let mut edits = HeaderEdits::default();
-    edits.append("X-A", "prepared");
-    edits.set("X-B", [0xff]);
-    edits.append("x-c", "1");
-    edits.remove("X-C");
+fn prepared() -> PreparedEdits {
+    let mut edits = PreparedEdits::default();
+    edits.append_header("X-A", "prepared");
+    edits.set_header("X-B", [0xff]);
+    edits.append_header("x-c", "1");
+    edits.remove_header("X-C");
     edits
 }
 

@@ -46,6 +46,27 @@ async fn who_has_a_key_is_known_to_the_upstream() {
     assert_eq!(answer.status, 401);
 }
 
+/// The gateway remembers edits that come again, of so many clients: what the others are told is the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_a_client_is_the_same_at_each_request_of_many() {
+    let origin = Upstream::echo().await;
+    let key = |number: u32| format!("{{ key: key-{number}, id: '{number}', context: {{ plan: plan-{number} }} }}");
+    let keys: Vec<_> = (0..1500).map(key).collect();
+    let gateway = GATEWAY.start(config(&origin, &format!("keys: [{}]", keys.join(", "))).top("workers: 1")).await;
+    let mut client = gateway.client().await;
+    let mut told = async |number: u32| {
+        let echo = ask(&mut client, &format!("X-API-Key: key-{number}")).await.echo();
+        let plan = format!("plan-{number}");
+        assert_eq!(echo.fields.all("x-user-id"), [number.to_string()], "key-{number}");
+        assert_eq!(echo.fields.all("x-plan"), [plan], "key-{number}");
+    };
+    for number in (0..4).flat_map(|_| 0..1500) {
+        told(number).await;
+        // One that comes all the time.
+        told(0).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_holds_as_many_keys_as_there_are_and_changes_with_its_file() {
     let origin = Upstream::echo().await;

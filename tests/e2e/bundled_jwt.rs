@@ -49,7 +49,7 @@ async fn who_has_a_token_is_known_to_filters_and_upstream() {
     for signer in &signers {
         let authorization = format!("Authorization: Bearer {}", signer.sign(&claims));
         let forged = ["X-User-Id: root", "x_user_id: root", "X-User-ID: root"];
-        for _ in 0..2 {
+        for _ in 0..4 {
             let lines = [&["GET /users HTTP/1.1", "Host: a", &authorization], &forged[..]].concat();
             let answer = client.ask(&lines, "").await;
             assert_eq!(answer.status, 200, "{}: {}", signer.algorithm, answer.text());
@@ -60,6 +60,25 @@ async fn who_has_a_token_is_known_to_filters_and_upstream() {
             let told: Value = serde_json::from_str(echo.fields.get("x-claims").unwrap_or_default()).expect("JSON");
             assert_eq!(told, claims);
         }
+    }
+}
+
+/// More tokens than an instance knows the words of, and fewer than the gateway remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_many_tokens_speaks_for_its_own_user() {
+    let signer = Signer::new("ES256", "1");
+    let (gateway, _origin, _folder) = serving(&[&signer], "").await;
+    let token = |number: u32| {
+        let mut claims = claims();
+        claims["sub"] = number.to_string().into();
+        signer.sign(&claims)
+    };
+    let tokens: Vec<_> = (0..300).map(token).collect();
+    let mut client = gateway.client().await;
+    for (number, token) in (0..4).flat_map(|_| (0..).zip(&tokens)) {
+        let echo = get(&mut client, "/", &format!("Authorization: Bearer {token}")).await.echo();
+        let user = number.to_string();
+        assert_eq!((echo.fields.all("x-user-id"), echo.fields.get("x-user")), (vec![&*user], Some(&*user)));
     }
 }
 

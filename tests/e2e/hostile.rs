@@ -396,6 +396,39 @@ async fn floods_of_headers_and_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edits_that_are_repeated_where_and_as_they_may_not_be() {
+    let parrot = |name: &str, config: Value| (name.to_owned(), config);
+    let mut siege = Siege::new().plugin("parrot", "limits: { host_calls: 200 }");
+    for (name, config) in [
+        parrot("more-than-a-call-may", json!({ "does": "repeat", "bytes": 50_000, "times": 6 })),
+        parrot("more-calls-than-it-may", json!({ "does": "repeat", "bytes": 1, "times": 200 })),
+        parrot("of-a-response", json!({ "does": "confuse", "in_request": true })),
+        parrot("of-a-request", json!({ "does": "confuse", "in_request": false })),
+        parrot("without-end", json!({ "does": "remember-all" })),
+        parrot("malformed", json!({ "does": "malformed" })),
+    ] {
+        siege = siege.attack("parrot", name, config);
+    }
+    siege.is_withstood(50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edits_are_repeated_as_often_as_a_call_may() {
+    let siege = Siege::new()
+        .plugin("parrot", "")
+        .attack("parrot", "much", json!({ "does": "repeat", "bytes": 50_000, "times": 5 }))
+        .attack("parrot", "guess", json!({ "does": "guess" }))
+        .attack("parrot", "respond", json!({ "does": "respond" }));
+    let (_origin, gateway) =
+        siege.ends_with(20, |name, status| status == if name == "respond" { 204 } else { 200 }).await;
+    let mut client = gateway.client().await;
+    let much = client.get("/much").await.echo();
+    assert_eq!((much.fields.get("x-a").map(str::len), much.fields.get("x-made")), (Some(50_000), Some("5")));
+    let guess = client.get("/guess").await.echo();
+    assert_eq!((guess.fields.get("x-a"), guess.fields.get("x-made")), (None, Some("false")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn panics_with_a_large_message() {
     Siege::new()
         .plugin("puppet", "limits: { memory: 16MiB, deadline: 5s }")

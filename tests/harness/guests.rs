@@ -108,6 +108,7 @@ mod tests {
             ("narrator", both),
             ("no-world", &[]),
             ("outbound", request),
+            ("parrot", both),
             ("probe", both),
             ("puppet", both),
             ("reply", request),
@@ -134,6 +135,7 @@ mod tests {
             "storm" => &["clock", "kv"],
             "narrator" => &["trace"],
             "outbound" => &["http"],
+            "parrot" => &["edits"],
             "verify" => &["jwt"],
             _ => &[],
         };

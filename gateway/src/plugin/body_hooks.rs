@@ -61,7 +61,11 @@ impl Instance {
             return Ok(WholeRequestVerdict::Next((Vec::new(), None)));
         };
         let bounds = enter(&mut self.store, self.bounds, view, time)?;
-        let verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head, body))).await;
+        self.store.data_mut().edits.open_request();
+        let mut verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head, body))).await;
+        if let Ok(WholeRequestVerdict::Next((edits, _))) = &mut verdict {
+            self.store.data_mut().edits.repeat_in_request(edits);
+        }
         self.leave(verdict, bounds, time)
     }
 
@@ -78,7 +82,11 @@ impl Instance {
             return Ok(WholeResponseVerdict::Next((Vec::new(), None)));
         };
         let bounds = enter(&mut self.store, self.bounds, view, time)?;
-        let verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head, body))).await;
+        self.store.data_mut().edits.open_response();
+        let mut verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head, body))).await;
+        if let Ok(WholeResponseVerdict::Next((edits, _))) = &mut verdict {
+            self.store.data_mut().edits.repeat_in_response(edits);
+        }
         self.leave(verdict, bounds, time)
     }
 

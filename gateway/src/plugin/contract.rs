@@ -98,6 +98,7 @@ pub(super) const TRACKS: &[Track] = &[Track {
         ("types", Part::Free),
         ("body-types", Part::Free),
         ("setup", Part::Free),
+        ("edits", Part::Free),
         ("exchange", Part::Free),
         ("log", Part::Free),
         ("metrics", Part::Free),

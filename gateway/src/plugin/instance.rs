@@ -149,7 +149,11 @@ impl Instance {
     ) -> Result<RequestVerdict, Failure> {
         let Some(hook) = &self.request_hook else { return Ok(RequestVerdict::Next(Vec::new())) };
         let bounds = enter(&mut self.store, self.bounds, view, time)?;
-        let verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head))).await;
+        self.store.data_mut().edits.open_request();
+        let mut verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head))).await;
+        if let Ok(RequestVerdict::Next(edits)) = &mut verdict {
+            self.store.data_mut().edits.repeat_in_request(edits);
+        }
         self.leave(verdict, bounds, time)
     }
 
@@ -163,7 +167,11 @@ impl Instance {
     ) -> Result<ResponseVerdict, Failure> {
         let Some(hook) = &self.response_hook else { return Ok(ResponseVerdict::Next(Vec::new())) };
         let bounds = enter(&mut self.store, self.bounds, view, time)?;
-        let verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head))).await;
+        self.store.data_mut().edits.open_response();
+        let mut verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head))).await;
+        if let Ok(ResponseVerdict::Next(edits)) = &mut verdict {
+            self.store.data_mut().edits.repeat_in_response(edits);
+        }
         self.leave(verdict, bounds, time)
     }
 

@@ -1,8 +1,12 @@
 //! What conditions read of a request: asked of the gateway, and bound to their names for each request.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use cel::common::types::{CelBool, CelString};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
 use cel::extractors::This;
 use cel::{Context, Env, Value};
 use regex_lite::Regex;
@@ -10,6 +14,7 @@ use serde_json::Value as Json;
 
 use super::Condition;
 use super::types::Type;
+use crate::credential::Keyring;
 use crate::json::pick_all;
 use crate::text::Name;
 use crate::{Attribute, Request, RequestValue, Setup};
@@ -40,11 +45,12 @@ use crate::{Attribute, Request, RequestValue, Setup};
 /// ```
 pub struct Inputs {
     env: Arc<Env>,
-    patterns: Arc<BTreeMap<String, Regex>>,
     wanted: Vec<(Input, RequestValue)>,
     /// Members of the attribute `claims` that are wanted, and its key.
     claims: Vec<String>,
     claims_key: Option<Attribute>,
+    /// What they are in the claims that were read last: to read them takes as long as to decide.
+    known: Mutex<Keyring<Arc<Members>>>,
 }
 
 /// What a request says to the conditions that asked: see [`Inputs::read`].
@@ -56,7 +62,25 @@ pub struct Inputs {
 ///     conditions.iter().all(|condition| condition.holds(values) == Ok(true))
 /// }
 /// ```
-pub struct Values<'v>(pub(super) Context<'v, 'v>);
+pub struct Values<'v> {
+    inputs: &'v Inputs,
+    /// One for each that is wanted, in the same order.
+    read: Vec<Read<'v>>,
+    claims: Option<&'v str>,
+    /// The wanted members of `claims`, once one is looked at.
+    members: OnceLock<Arc<Members>>,
+}
+
+/// The values of the members that are wanted, in their order.
+type Members = Vec<Option<Boxed<'static>>>;
+
+/// What stands in the request, and what it is to a condition once one looks at it.
+struct Read<'v> {
+    text: Option<Cow<'v, str>>,
+    value: OnceLock<Option<Boxed<'v>>>,
+}
+
+type Boxed<'v> = Box<dyn Val + 'v>;
 
 /// What a condition reads of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,21 +149,18 @@ impl Inputs {
     pub fn of<'c>(conditions: impl IntoIterator<Item = &'c Condition>, setup: &mut Setup) -> Self {
         let mut inputs = Inputs {
             env: Arc::new(Env::stdlib()),
-            patterns: Arc::default(),
             wanted: Vec::new(),
             claims: Vec::new(),
             claims_key: None,
+            known: Mutex::default(),
         };
-        let mut patterns = BTreeMap::new();
         for condition in conditions {
-            patterns.extend(condition.patterns.clone());
             for input in &condition.inputs {
                 if inputs.wanted.iter().all(|(known, _)| known != input) {
                     inputs.want(input, setup);
                 }
             }
         }
-        inputs.patterns = Arc::new(patterns);
         inputs
     }
 
@@ -153,34 +174,45 @@ impl Inputs {
         self.wanted.push((input.clone(), input.source.want(setup)));
     }
 
-    /// The values of a request. What it does not have stays unbound, and a condition that reads it cannot be decided.
-    pub fn read<'v>(&self, request: &Request<'v>) -> Values<'v> {
-        let Values(mut context) = Values::none(self.env.clone(), &self.patterns);
-        let claims = self.claims_key.and_then(|key| request.attribute(key));
-        let claims = claims.and_then(|json| pick_all(json, &self.claims).ok()).unwrap_or_default();
-        for (input, value) in &self.wanted {
-            let value = match &input.form {
-                Form::Member(name) => self
-                    .claims
-                    .iter()
-                    .position(|known| known == name)
-                    .and_then(|at| claims.get(at)?.clone())
-                    .map(from_json),
-                form => value.read(request).map(|text| form.take(&text)),
-            };
-            let value = if input.is_test { Some(value.is_some().into()) } else { value };
-            if let Some(value) = value {
-                context.add_variable_from_value(&input.name, value);
-            }
+    /// The values of a request. What it does not have is not there for conditions either, and one that reads it cannot be decided.
+    pub fn read<'v>(&'v self, request: &Request<'v>) -> Values<'v> {
+        let text = |value: &RequestValue| Read { text: value.read(request), value: OnceLock::new() };
+        Values {
+            inputs: self,
+            read: self.wanted.iter().map(|(_, value)| text(value)).collect(),
+            claims: self.claims_key.and_then(|key| request.attribute(key)),
+            members: OnceLock::new(),
         }
-        Values(context)
+    }
+
+    fn members_of(&self, claims: &str) -> Arc<Members> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(members) = known.get(claims) {
+            return members.clone();
+        }
+        let picked = pick_all(claims, &self.claims).unwrap_or_default();
+        let members = picked.into_iter().map(|member| member.map(|json| boxed(from_json(json))));
+        let members: Arc<Members> = Arc::new(members.collect());
+        if claims.len() <= KNOWN_BYTES_MAX {
+            if known.len() == KNOWN_MAX {
+                *known = Keyring::default();
+            }
+            known.insert(claims, members.clone());
+        }
+        members
+    }
+
+    /// The values of no request: only what reads none is decided by them.
+    pub(super) fn nothing(&self) -> Values<'_> {
+        Values { inputs: self, read: Vec::new(), claims: None, members: OnceLock::new() }
     }
 }
 
 impl Values<'_> {
-    /// Of no request, so that only what reads none is decided by them.
-    pub(super) fn none(env: Arc<Env>, patterns: &Arc<BTreeMap<String, Regex>>) -> Self {
-        let mut context = Context::with_env(env);
+    /// What an expression with these patterns is evaluated in.
+    pub(super) fn context(&self, patterns: &Arc<BTreeMap<String, Regex>>) -> Context<'_, '_> {
+        let mut context = Context::with_env(self.inputs.env.clone());
+        context.set_variable_resolver(self);
         if !patterns.is_empty() {
             let patterns = patterns.clone();
             let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
@@ -188,21 +220,55 @@ impl Values<'_> {
             };
             context.add_function("matches", matches).expect("the standard library has no `matches`");
         }
-        Values(context)
+        context
+    }
+
+    /// A member of `claims`.
+    fn member(&self, name: &str) -> Option<&Boxed<'_>> {
+        let claims = self.claims?;
+        let members = self.members.get_or_init(|| self.inputs.members_of(claims));
+        let at = self.inputs.claims.iter().position(|known| known == name)?;
+        members.get(at)?.as_ref()
+    }
+}
+
+impl VariableResolver for Values<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let at = self.inputs.wanted.iter().position(|(input, _)| input.name == name)?;
+        let (input, _) = &self.inputs.wanted[at];
+        let value = match &input.form {
+            Form::Member(name) => self.member(name),
+            form => {
+                let Read { text, value } = self.read.get(at)?;
+                value.get_or_init(|| text.clone().map(|text| form.take(text))).as_ref()
+            }
+        };
+        match input.is_test {
+            true => Some(CowVal::owned(CelBool::from(value.is_some()))),
+            false => value.map(|value| CowVal::Borrowed(&**value)),
+        }
     }
 }
 
 impl Form {
-    fn take(&self, text: &str) -> Value {
+    fn take<'t>(&self, text: Cow<'t, str>) -> Boxed<'t> {
         match self {
-            Form::Host => host(text).into(),
-            Form::Words => text.split_whitespace().map(Value::from).collect::<Vec<_>>().into(),
-            Form::Json if text.starts_with(['{', '[']) => {
-                serde_json::from_str(text).map_or_else(|_| text.into(), from_json)
-            }
-            Form::Text | Form::Json | Form::Member(_) => text.into(),
+            Form::Host => Box::new(CelString::from(host(&text))),
+            Form::Words => boxed(text.split_whitespace().map(Value::from).collect::<Vec<_>>().into()),
+            Form::Json if text.starts_with(['{', '[']) => match serde_json::from_str(&text) {
+                Ok(json) => boxed(from_json(json)),
+                Err(_) => Form::Text.take(text),
+            },
+            Form::Text | Form::Json | Form::Member(_) => match text {
+                Cow::Borrowed(text) => Box::new(CelString::from(text)),
+                Cow::Owned(text) => Box::new(CelString::from(text)),
+            },
         }
     }
+}
+
+fn boxed<'v>(value: Value) -> Boxed<'v> {
+    value.try_into().expect("a value of a kind that JSON has can be boxed")
 }
 
 /// A client may write it as it likes.
@@ -227,3 +293,7 @@ fn from_json(json: Json) -> Value {
         }
     }
 }
+
+/// Of so many claims, each of so many bytes at most, is known what stands in them.
+const KNOWN_MAX: usize = 256;
+const KNOWN_BYTES_MAX: usize = 2 << 10;

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
-/// Values under secrets, such as clients under their keys. How long it takes to find nothing says nothing of the secrets that are there:
+/// Values under secrets, which are bytes, such as clients under their keys. How long it takes to find nothing says nothing of the secrets that are there:
 /// they are looked up by a hash whose seed nobody knows, and what that finds is compared as a whole.
 ///
 /// ```
@@ -25,13 +25,14 @@ pub struct Keyring<T> {
 
 struct Entry<T> {
     hash: u64,
-    secret: Box<str>,
+    secret: Box<[u8]>,
     value: T,
 }
 
 impl<T> Keyring<T> {
     /// Put a value under a secret, and give back the one that was there.
-    pub fn insert(&mut self, secret: &str, value: T) -> Option<T> {
+    pub fn insert(&mut self, secret: impl AsRef<[u8]>, value: T) -> Option<T> {
+        let secret = secret.as_ref();
         let hash = self.seed.hash_one(secret);
         match self.entries.entry(hash, |entry| entry.is_of(hash, secret), |entry| entry.hash) {
             Slot::Occupied(mut slot) => Some(std::mem::replace(&mut slot.get_mut().value, value)),
@@ -43,7 +44,8 @@ impl<T> Keyring<T> {
     }
 
     /// The value under a secret.
-    pub fn get(&self, secret: &str) -> Option<&T> {
+    pub fn get(&self, secret: impl AsRef<[u8]>) -> Option<&T> {
+        let secret = secret.as_ref();
         let hash = self.seed.hash_one(secret);
         self.entries.find(hash, |entry| entry.is_of(hash, secret)).map(|entry| &entry.value)
     }
@@ -61,7 +63,7 @@ impl<T> Keyring<T> {
 
 impl<T> Entry<T> {
     /// The table offers entries of which it knows a few bits of the hash: only one with the same hash is compared.
-    fn is_of(&self, hash: u64, secret: &str) -> bool {
+    fn is_of(&self, hash: u64, secret: &[u8]) -> bool {
         self.hash == hash && equals(&self.secret, secret)
     }
 }
@@ -80,9 +82,9 @@ impl<T> fmt::Debug for Keyring<T> {
 }
 
 /// As slow for one that is almost right as for any other of its length. A word at a time: wasm has no faster comparison to offer.
-fn equals(one: &str, other: &str) -> bool {
-    let (words, rest) = one.as_bytes().as_chunks::<8>();
-    let (other_words, other_rest) = other.as_bytes().as_chunks::<8>();
+fn equals(one: &[u8], other: &[u8]) -> bool {
+    let (words, rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     let differing = words.iter().zip(other_words).fold(0, |found, (one, other)| found | (word(one) ^ word(other)));
     let rest_differing = rest.iter().zip(other_rest).fold(0, |found, (one, other)| found | (one ^ other));
@@ -95,14 +97,17 @@ mod tests {
 
     #[test]
     fn texts_are_equal_whose_bytes_all_are() {
-        let text = "0123456789abcdefghi";
+        let text = b"0123456789abcdefghi";
         for length in 0..=text.len() {
             let one = &text[..length];
-            assert!(equals(one, String::from(one).as_str()));
-            assert!(!equals(one, &format!("{one}x")) && !equals(&format!("{one}x"), one));
+            let longer = [one, b"x"].concat();
+            let mut other = one.to_vec();
+            assert!(equals(one, &other));
+            assert!(!equals(one, &longer) && !equals(&longer, one));
             for at in 0..length {
-                let other = format!("{}x{}", &one[..at], &one[at + 1..]);
-                assert!(!equals(one, &other), "{other}");
+                other[at] ^= 1;
+                assert!(!equals(one, &other), "{other:?}");
+                other[at] ^= 1;
             }
         }
     }

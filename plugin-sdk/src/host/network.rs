@@ -9,6 +9,7 @@ pub(crate) trait Network {
     /// The error says that there is no such grant.
     fn open_key_set(&self, key_set: &str) -> Result<(), String>;
     fn verify(&self, key_set: &str, rules: &jwt::Rules, token: &str) -> Result<String, jwt::JwtError>;
+    fn known(&self, key_set: &str, rules: &jwt::Rules, token: &[u8]) -> Option<u64>;
 }
 
 pub(crate) mod http {
@@ -56,7 +57,6 @@ pub(crate) mod jwt {
         pub(crate) audiences: Vec<String>,
         pub(crate) required_claims: Vec<String>,
         pub(crate) leeway_s: u32,
-        #[allow(dead_code, reason = "a test has nothing to gain from remembering")]
         pub(crate) cache: u32,
     }
 
@@ -90,6 +90,9 @@ pub(crate) mod jwt {
         }
         pub(crate) fn verify(&self, token: &str) -> Result<String, JwtError> {
             host().capabilities().verify(&self.key_set, &self.rules, token)
+        }
+        pub(crate) fn known(&self, token: &[u8]) -> Option<u64> {
+            host().capabilities().known(&self.key_set, &self.rules, token)
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::grants::Grants;
 use super::message::{TestRequest, TestResponse, raw_values};
 use crate::Origin;
 use crate::host::{Capabilities, Host, Want, log::Level, trace};
-use crate::wire::{self, Value};
+use crate::wire::{self, RequestEdit, ResponseEdit, Value};
 
 /// What a plugin asked for through [`Setup`](crate::Setup). Names are in the order of asking, those of headers in lower case.
 ///
@@ -85,11 +86,20 @@ pub(super) struct TestGateway {
     may_fail_open: Cell<bool>,
     log: RefCell<Vec<LogLine>>,
     grants: Grants,
+    /// The lists of edits that it remembers, by their numbers, and those that the running call repeats.
+    remembered: RefCell<BTreeMap<u64, Edits>>,
+    repeated: RefCell<Vec<u64>>,
     /// What was said on the span of the running call.
     span_attributes: RefCell<BTreeMap<String, trace::AttributeValue>>,
     /// The messages of the running exchange, for the calls of `exchange`.
     request: RefCell<TestRequest>,
     response_headers: RefCell<Vec<(String, Vec<u8>)>>,
+}
+
+#[derive(Clone)]
+enum Edits {
+    Request(Vec<RequestEdit>),
+    Response(Vec<ResponseEdit>),
 }
 
 impl TestGateway {
@@ -140,6 +150,44 @@ impl TestGateway {
     /// What the hooks over one message say stands on one span.
     pub(super) fn begin_span(&self) {
         self.span_attributes.take();
+    }
+
+    /// What the call before repeated, and did not make because it responded or panicked, is no concern of the next one.
+    pub(super) fn begin_call(&self) {
+        self.repeated.take();
+    }
+
+    /// What a hook over a request said, with what it repeated before.
+    #[track_caller]
+    pub(super) fn request_edits(&self, said: Vec<RequestEdit>) -> Vec<RequestEdit> {
+        let repeated = self.take_repeated().into_iter().flat_map(|edits| match edits {
+            Edits::Request(edits) => edits,
+            Edits::Response(_) => panic!("edits of a response are repeated in a hook over a request"),
+        });
+        repeated.chain(said).collect()
+    }
+
+    /// The same for a response.
+    #[track_caller]
+    pub(super) fn response_edits(&self, said: Vec<ResponseEdit>) -> Vec<ResponseEdit> {
+        let repeated = self.take_repeated().into_iter().flat_map(|edits| match edits {
+            Edits::Response(edits) => edits,
+            Edits::Request(_) => panic!("edits of a request are repeated in a hook over a response"),
+        });
+        repeated.chain(said).collect()
+    }
+
+    fn take_repeated(&self) -> Vec<Edits> {
+        let remembered = self.remembered.borrow();
+        self.repeated.take().iter().map(|number| remembered[number].clone()).collect()
+    }
+
+    fn remember(&self, edits: Edits) -> Option<u64> {
+        // Of all gateways, so that none takes another's number for its own: plugins may keep edits in statics.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.remembered.borrow_mut().insert(number, edits);
+        Some(number)
     }
 
     /// Strip what clients may not send, as every listener does, and hold the rest for `exchange`.
@@ -236,6 +284,22 @@ impl Host for TestGateway {
         self.may_fail_open.set(true);
     }
 
+    fn remember_request(&self, edits: &[RequestEdit]) -> Option<u64> {
+        self.remember(Edits::Request(edits.to_vec()))
+    }
+
+    fn remember_response(&self, edits: &[ResponseEdit]) -> Option<u64> {
+        self.remember(Edits::Response(edits.to_vec()))
+    }
+
+    fn repeat(&self, number: u64) -> bool {
+        let is_remembered = self.remembered.borrow().contains_key(&number);
+        if is_remembered {
+            self.repeated.borrow_mut().push(number);
+        }
+        is_remembered
+    }
+
     fn request_header(&self, name: &str) -> Vec<Vec<u8>> {
         raw_values(&self.request.borrow().headers, name)
     }
@@ -269,7 +333,7 @@ impl Host for TestGateway {
 }
 
 /// The position in the order of asking; asking twice gives the first again.
-fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
+pub(super) fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
     all.iter().position(|known| *known == one).unwrap_or_else(|| {
         all.push(one);
         all.len() - 1

@@ -222,7 +222,7 @@ impl<P: Exported> Harness<P> {
         if P::HOOKS.request && !self.asked().skip_request {
             let head = head(request);
             match self.enter(|| glue::on_request::<P>(self.attachment, head)) {
-                RequestVerdict::Next(edits) => apply_to_request(edits, request, kept),
+                RequestVerdict::Next(edits) => self.apply_to_request(edits, request, kept),
                 RequestVerdict::Respond(reply) => return Some(Reply::from_wire(reply)),
             }
         }
@@ -234,7 +234,7 @@ impl<P: Exported> Harness<P> {
             let head = head(request);
             match self.enter(|| glue::on_whole_request::<P>(self.attachment, head, &whole)) {
                 WholeRequestVerdict::Next((edits, replaced)) => {
-                    apply_to_request(edits, request, kept);
+                    self.apply_to_request(edits, request, kept);
                     body::replace(&mut request.body, replaced);
                 }
                 WholeRequestVerdict::Respond(reply) => return Some(Reply::from_wire(reply)),
@@ -291,6 +291,7 @@ impl<P: Exported> Harness<P> {
     }
 
     fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
+        self.gateway.begin_call();
         host::enter(self.gateway.clone(), call)
     }
 
@@ -300,8 +301,15 @@ impl<P: Exported> Harness<P> {
     }
 
     #[track_caller]
+    fn apply_to_request(&self, edits: Vec<RequestEdit>, request: &mut TestRequest, kept: &mut Option<Vec<u8>>) {
+        for edit in self.gateway.request_edits(edits) {
+            edit::apply_to_request(edit, request, kept);
+        }
+    }
+
+    #[track_caller]
     fn apply_to_response(&mut self, edits: Vec<ResponseEdit>, response: &mut TestResponse) {
-        for edit in edits {
+        for edit in self.gateway.response_edits(edits) {
             edit::apply_to_response(edit, &mut self.exchange.request, response);
         }
     }
@@ -342,13 +350,6 @@ impl<P: Exported> Harness<P> {
     /// An attribute of the exchange as it stands after the last hook.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.exchange.request.attributes.get(name).map(String::as_str)
-    }
-}
-
-#[track_caller]
-fn apply_to_request(edits: Vec<RequestEdit>, request: &mut TestRequest, kept: &mut Option<Vec<u8>>) {
-    for edit in edits {
-        edit::apply_to_request(edit, request, kept);
     }
 }
 

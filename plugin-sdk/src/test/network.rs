@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::Harness;
+use super::gateway::position;
 use super::grants::Grants;
 use crate::Exported;
 use crate::host::http::{HttpError, OutboundRequest, OutboundResponse};
@@ -22,6 +23,8 @@ pub(super) struct Granted {
     origins: BTreeMap<String, Rc<Server>>,
     key_sets: BTreeMap<String, BTreeMap<String, Result<Value, Refusal>>>,
     sent: RefCell<Vec<Request>>,
+    /// Tokens that were verified and are remembered: a number is a position here.
+    verified: RefCell<Vec<String>>,
 }
 
 /// What answers at an origin.
@@ -124,10 +127,22 @@ impl Network for Grants {
 
     fn verify(&self, key_set: &str, rules: &Rules, token: &str) -> Result<String, JwtError> {
         match self.network.key_sets[key_set].get(token) {
-            Some(Ok(claims)) => judge(claims, rules, self.unix_ms() / 1000).map(|()| claims.to_string()),
+            Some(Ok(claims)) => {
+                judge(claims, rules, self.unix_ms() / 1000)?;
+                if rules.cache > 0 {
+                    position(&mut self.network.verified.borrow_mut(), token.to_owned());
+                }
+                Ok(claims.to_string())
+            }
             Some(Err(refusal)) => Err(refused(*refusal)),
             None => Err(JwtError::Signature),
         }
+    }
+
+    fn known(&self, key_set: &str, rules: &Rules, token: &[u8]) -> Option<u64> {
+        let number = self.network.verified.borrow().iter().position(|known| known.as_bytes() == token)?;
+        self.verify(key_set, rules, str::from_utf8(token).ok()?).ok()?;
+        u64::try_from(number).ok()
     }
 }
 

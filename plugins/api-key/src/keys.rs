@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use witgate_plugin::credential::Keyring;
-use witgate_plugin::identity::{Inject, Scopes};
+use witgate_plugin::identity::{Inject, Scopes, tell};
 use witgate_plugin::table::Table;
-use witgate_plugin::{Error, HeaderEdits, schemars};
+use witgate_plugin::{Error, PreparedEdits, schemars};
 
 /// A key and whose it is; in a table, what stands under a key.
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -30,14 +30,12 @@ pub(crate) struct Entry {
     context: Map<String, Value>,
 }
 
-/// Who has a key, and what is told of them: all of it made ready.
+/// Who has a key.
 pub(crate) struct Client {
-    pub(crate) id: String,
-    /// Separated by spaces.
+    /// What it may be used for, separated by spaces.
     pub(crate) scope: String,
-    /// As JSON.
-    pub(crate) claims: String,
-    pub(crate) headers: HeaderEdits,
+    /// What is told of them, made ready.
+    pub(crate) edits: PreparedEdits,
 }
 
 /// Where keys are looked up.
@@ -89,13 +87,15 @@ impl Keys {
     ///
     /// # Errors
     /// The table has the key, and its entry is not to be used.
-    pub(crate) fn find(&self, key: &str) -> Result<Option<Rc<Client>>, Error> {
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Rc<Client>>, Error> {
         match self {
             Keys::Listed(listed) => Ok(listed.find(key)),
             Keys::Table(table, inject) => {
                 let mut entry: Option<Entry> = table.get(&named(hash(key)))?;
                 // A hash is no key: who reads the table must not get in by what stands there.
-                if entry.is_none() && !key.starts_with(HASHED) {
+                if let (None, Ok(key)) = (&entry, str::from_utf8(key))
+                    && !key.starts_with(HASHED)
+                {
                     entry = table.get(key)?;
                 }
                 let client =
@@ -107,7 +107,7 @@ impl Keys {
 }
 
 impl Listed {
-    fn find(&self, key: &str) -> Option<Rc<Client>> {
+    fn find(&self, key: &[u8]) -> Option<Rc<Client>> {
         let plain = self.plain.get(key).cloned();
         let hashed = || (!self.hashed.is_empty()).then(|| self.hashed.get(&hash(key)).cloned()).flatten();
         plain.or_else(hashed)
@@ -122,16 +122,17 @@ impl Client {
         // As a token would say it.
         claims.insert("sub".to_owned(), id.as_str().into());
         claims.insert("scope".to_owned(), scope.as_str().into());
-        let headers = inject.edits(|member| match member {
+        let mut edits = inject.edits(|member| match member {
             "id" => claims.get("sub").cloned(),
             "scopes" => claims.get("scope").cloned(),
             other => claims.get(other).cloned(),
         })?;
-        Some(Client { id, scope, claims: Value::Object(claims).to_string(), headers })
+        tell(&mut edits, Some(&id), scope.as_str(), Value::Object(claims).to_string());
+        Some(Client { scope, edits })
     }
 }
 
-fn hash(key: &str) -> Digested {
+fn hash(key: impl AsRef<[u8]>) -> Digested {
     Sha256::digest(key).into()
 }
 

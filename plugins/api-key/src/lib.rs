@@ -2,11 +2,11 @@
 
 mod keys;
 
-use keys::{Client, Entry, Keys};
+use keys::{Entry, Keys};
 use serde::Deserialize;
 use witgate_plugin::config::HeaderName;
 use witgate_plugin::credential::{Credentials, Found, Place};
-use witgate_plugin::identity::{Inject, Scopes, tell};
+use witgate_plugin::identity::{Inject, Scopes};
 use witgate_plugin::{Error, Plugin, Reply, Request, Setup, Verdict, export_plugin, log, schemars};
 
 /// Who is let in, and what the upstream is told of them.
@@ -78,9 +78,7 @@ impl Plugin for ApiKey {
         if !self.forward {
             self.key.remove(request);
         }
-        let Client { id, scope, claims, headers } = &*client;
-        request.edit_headers(headers);
-        tell(request, Some(id), scope, claims);
+        request.apply(&client.edits);
         Verdict::Next
     }
 }

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::Value;
+use witgate_plugin::PreparedEdits;
 use witgate_plugin::config::OneOrMany;
-use witgate_plugin::credential::Keyring;
 use witgate_plugin::identity::{Inject, Scopes, tell};
 use witgate_plugin::json::pick_all;
-use witgate_plugin::jwt::Claims;
-use witgate_plugin::{HeaderEdits, Request};
+use witgate_plugin::jwt::{Refusal, Verifier};
 
 /// Claims, and the values of which each must have one.
 type Required = BTreeMap<String, OneOrMany<Value>>;
@@ -23,19 +22,20 @@ pub(crate) struct Wanted {
     inject: Inject,
     required: Required,
     scopes: Scopes,
-    /// What was read of claims that may come again: to read them takes a third of a call. They are found as secrets are, which is fast.
-    known: RefCell<Keyring<Rc<Said>>>,
+    /// What the tokens say that the gateway remembers, each at the place that its number gives it: the latest numbers are there.
+    known: RefCell<Vec<Option<Known>>>,
     keeps: bool,
 }
 
+/// A token's number, and what it says.
+type Known = (u64, Rc<Said>);
+
 /// What is made of a token's claims.
 pub(crate) struct Said {
-    user: Option<String>,
-    /// Separated by spaces.
-    scopes: String,
     /// Whether all scopes are there, and each required claim has, or has among its items, one of the values that it may have.
     pub(crate) suffices: bool,
-    headers: HeaderEdits,
+    /// Headers for the upstream, and attributes for later filters.
+    pub(crate) edits: PreparedEdits,
 }
 
 impl Wanted {
@@ -51,24 +51,34 @@ impl Wanted {
     }
 
     /// `None` for a token that is not to be used: it says nothing, or what no header can carry.
-    pub(crate) fn said(&self, claims: &Claims) -> Option<Rc<Said>> {
-        let json = claims.json();
-        if let Some(said) = self.known.borrow().get(json) {
-            return Some(said.clone());
+    ///
+    /// # Errors
+    /// The token is not to be believed.
+    pub(crate) fn said_by(&self, token: &[u8], verifier: &Verifier) -> Result<Option<Rc<Said>>, Refusal> {
+        let number = || if self.keeps { verifier.known(token) } else { None };
+        let place = |number: u64| (number % KNOWN_MAX as u64) as usize;
+        if let Some(number) = number()
+            && let Some(Some((known, said))) = self.known.borrow().get(place(number))
+            && *known == number
+        {
+            return Ok(Some(said.clone()));
         }
-        let said = Rc::new(self.read(json)?);
-        if self.keeps && json.len() <= KNOWN_BYTES_MAX {
+        let claims = verifier.verify(token)?.into_json();
+        let is_short = claims.len() <= KNOWN_BYTES_MAX;
+        let said = self.read(claims).map(Rc::new);
+        // It has a number only now that it is verified.
+        if let (Some(said), true) = (&said, is_short)
+            && let Some(number) = number()
+        {
             let mut known = self.known.borrow_mut();
-            if known.len() == KNOWN_MAX {
-                *known = Keyring::default();
-            }
-            known.insert(json, said.clone());
+            known.resize(KNOWN_MAX, None);
+            known[place(number)] = Some((number, said.clone()));
         }
-        Some(said)
+        Ok(said)
     }
 
-    fn read(&self, json: &str) -> Option<Said> {
-        let values = pick_all(json, &self.names).ok()?;
+    fn read(&self, claims: String) -> Option<Said> {
+        let values = pick_all(&claims, &self.names).ok()?;
         let get = |name: &str| values[self.names.iter().position(|known| known == name)?].as_ref();
         let fits = |(name, may): (&String, &OneOrMany<Value>)| match get(name) {
             Some(Value::Array(items)) => items.iter().any(|item| may.contains(item)),
@@ -76,20 +86,11 @@ impl Wanted {
             None => false,
         };
         let scopes = SCOPES.iter().filter_map(|name| get(name)).map(list).collect::<Vec<_>>().join(" ");
-        Some(Said {
-            user: get(SUBJECT).map(|user| user.as_str().map_or_else(|| user.to_string(), str::to_owned)),
-            suffices: self.scopes.are_in(&scopes) && self.required.iter().all(fits),
-            headers: self.inject.edits(|name| get(name).cloned())?,
-            scopes,
-        })
-    }
-}
-
-impl Said {
-    /// Tells the upstream by headers, and later filters by attributes.
-    pub(crate) fn tell(&self, request: &mut Request<'_>, claims: Claims) {
-        tell(request, self.user.as_deref(), self.scopes.as_str(), claims.into_json());
-        request.edit_headers(&self.headers);
+        let suffices = self.scopes.are_in(&scopes) && self.required.iter().all(fits);
+        let user = get(SUBJECT).map(|user| user.as_str().map_or_else(|| user.to_string(), str::to_owned));
+        let mut edits = self.inject.edits(|name| get(name).cloned())?;
+        tell(&mut edits, user.as_deref(), scopes, claims);
+        Some(Said { suffices, edits })
     }
 }
 

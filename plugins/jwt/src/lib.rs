@@ -91,14 +91,11 @@ impl Plugin for Jwt {
             Found::Nothing => return refuse(401, "a token is needed", CHALLENGE),
             Found::Several => return refuse(400, "there must be one token", INVALID_REQUEST),
         };
-        let claims = match self.verifier.verify(&token) {
-            Ok(claims) => claims,
+        let said = match self.wanted.said_by(&token, &self.verifier) {
+            Ok(Some(said)) => said,
             Err(Refusal::Unavailable) => return Reply::problem(503, "tokens cannot be verified now").into(),
             // Which of the reasons it was would only help an attacker.
-            Err(_) => return refuse(401, "the token is not valid", INVALID_TOKEN),
-        };
-        let Some(said) = self.wanted.said(&claims) else {
-            return refuse(401, "the token is not valid", INVALID_TOKEN);
+            Ok(None) | Err(_) => return refuse(401, "the token is not valid", INVALID_TOKEN),
         };
         if !said.suffices {
             return refuse(403, "the token does not suffice", &self.insufficient);
@@ -106,7 +103,7 @@ impl Plugin for Jwt {
         if !self.forward {
             self.token.remove(request);
         }
-        said.tell(request, claims);
+        request.apply(&said.edits);
         Verdict::Next
     }
 }

@@ -76,6 +76,8 @@ impl Plugin for Rewrite {
     }
 
     fn on_request(&self, request: &mut Request) -> Verdict {
+        // First, because edits that are made ready cost least there.
+        self.headers.edit_request(request);
         if let Some(path) = self.path.as_ref().and_then(|(key, rewrite)| rewrite.apply(request.path(*key), request)) {
             request.set_path(path);
         }
@@ -86,16 +88,15 @@ impl Plugin for Rewrite {
         if let Some(authority) = &self.authority {
             request.set_authority(authority.to_string());
         }
-        self.headers.edit_request(request);
         self.response_headers.keep(request);
         Verdict::Next
     }
 
     fn on_response(&self, response: &mut Response) -> Verdict {
+        self.response_headers.edit_response(response);
         if let Some(status) = self.statuses.get(&response.status()) {
             response.set_status(status.code());
         }
-        self.response_headers.edit_response(response);
         Verdict::Next
     }
 }

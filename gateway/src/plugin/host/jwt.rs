@@ -29,6 +29,11 @@ impl jwt::HostVerifier for State {
         Ok(outcome.map(|claims| claims.as_ref().to_owned()).map_err(refusal))
     }
 
+    fn known(&mut self, verifier: Resource<Verifier>, token: Vec<u8>) -> wasmtime::Result<Option<u64>> {
+        self.host_call()?;
+        Ok(self.table.get_mut(&verifier)?.known(&token))
+    }
+
     fn drop(&mut self, verifier: Resource<Verifier>) -> wasmtime::Result<()> {
         self.table.delete(verifier)?;
         Ok(())

@@ -4,6 +4,7 @@
 //! it, over an empty context (no files, no sockets, no environment, output goes nowhere).
 
 mod setup;
+mod edits;
 mod exchange;
 mod log;
 mod metrics;
@@ -34,6 +35,7 @@ use super::failure::LimitHit;
 use super::gate::WorkerGate;
 use super::grants::Grants;
 use super::setup::Setup;
+use edits::EditsPort;
 use log::LogPort;
 use memory::MemoryCap;
 use metrics::MetricsPort;
@@ -46,6 +48,7 @@ pub(in crate::plugin) struct State {
     pub(in crate::plugin) budget: Budget,
     pub(in crate::plugin) memory: MemoryCap,
     pub(in crate::plugin) phase: Phase,
+    pub(in crate::plugin) edits: EditsPort,
     trace: TracePort,
     plugin: Arc<str>,
     log: LogPort,
@@ -68,6 +71,7 @@ impl State {
             budget,
             memory: MemoryCap::new(limits.memory_bytes, limits.table_elements),
             phase: Phase::Idle,
+            edits: EditsPort::default(),
             trace: TracePort::new(limits),
             log: LogPort::new(declaration),
             metrics: MetricsPort::new(declaration, gate.metrics.clone()),
@@ -100,6 +104,7 @@ impl State {
     pub(in crate::plugin) fn end(&mut self) -> Phase {
         self.budget.stop();
         self.trace.take_back();
+        self.edits.close();
         std::mem::replace(&mut self.phase, Phase::Idle)
     }
 

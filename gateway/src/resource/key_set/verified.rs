@@ -1,6 +1,7 @@
 //! Tokens that were verified before: a bounded memory, in shards, so that workers seldom meet at a lock.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -16,9 +17,17 @@ pub(super) struct Known {
     pub(super) claims: Arc<str>,
 }
 
+/// A token that is remembered, with the number that it got for that.
+struct Numbered {
+    known: Known,
+    number: u64,
+}
+
 /// Remembers the tokens that were seen last, about so many as it was made for.
 pub(super) struct Verified {
     shards: Box<[Mutex<Shard>]>,
+    /// The next number: one for each time that a token is remembered.
+    next: AtomicU64,
     /// Tokens of one generation of a shard.
     half: usize,
 }
@@ -30,8 +39,8 @@ pub(super) struct Verified {
 /// full. So what was not asked for during one life of a generation is forgotten, and nothing has to be sorted.
 #[derive(Default)]
 struct Shard {
-    young: HashMap<Box<str>, Known, RandomState>,
-    old: HashMap<Box<str>, Known, RandomState>,
+    young: HashMap<Box<[u8]>, Numbered, RandomState>,
+    old: HashMap<Box<[u8]>, Numbered, RandomState>,
 }
 
 impl Verified {
@@ -40,42 +49,54 @@ impl Verified {
         let tokens = tokens.min(TOKENS_MAX);
         let shards = tokens.div_ceil(2 * SHARD_TOKENS_MIN).clamp(1, SHARDS_MAX);
         let half = tokens.div_ceil(2 * shards);
-        (tokens > 0).then(|| Self { shards: (0..shards).map(|_| Mutex::default()).collect(), half })
+        let empty = || (0..shards).map(|_| Mutex::default()).collect();
+        (tokens > 0).then(|| Self { shards: empty(), next: AtomicU64::default(), half })
     }
 
-    pub(super) fn find(&self, token: &str, keys: u64, now: u64) -> Option<Arc<str>> {
+    /// The claims of a token that is remembered.
+    pub(super) fn find(&self, token: &[u8], keys: u64, now: u64) -> Option<Arc<str>> {
+        self.with(token, keys, now, |found| found.known.claims.clone())
+    }
+
+    /// Its number.
+    pub(super) fn number(&self, token: &[u8], keys: u64, now: u64) -> Option<u64> {
+        self.with(token, keys, now, |found| found.number)
+    }
+
+    fn with<T>(&self, token: &[u8], keys: u64, now: u64, read: impl FnOnce(&Numbered) -> T) -> Option<T> {
         let mut shard = self.shard(token).lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = shard.young.get(token) {
-            return known.serves(keys, now).then(|| known.claims.clone());
+        if let Some(found) = shard.young.get(token) {
+            return found.known.serves(keys, now).then(|| read(found));
         }
-        let (token, known) = shard.old.remove_entry(token)?;
-        if !known.serves(keys, now) {
+        let (token, found) = shard.old.remove_entry(token)?;
+        if !found.known.serves(keys, now) {
             return None;
         }
-        let claims = known.claims.clone();
-        shard.insert(token, known, self.half);
-        Some(claims)
+        let value = read(&found);
+        shard.insert(token, found, self.half);
+        Some(value)
     }
 
-    pub(super) fn remember(&self, token: &str, known: Known) {
+    pub(super) fn remember(&self, token: &[u8], known: Known) {
         if known.claims.len() <= CLAIMS_BYTES_MAX && token.len() <= TOKEN_BYTES_MAX {
-            self.shard(token).lock().unwrap_or_else(PoisonError::into_inner).insert(token.into(), known, self.half);
+            let numbered = Numbered { known, number: self.next.fetch_add(1, Ordering::Relaxed) };
+            self.shard(token).lock().unwrap_or_else(PoisonError::into_inner).insert(token.into(), numbered, self.half);
         }
     }
 
-    fn shard(&self, token: &str) -> &Mutex<Shard> {
+    fn shard(&self, token: &[u8]) -> &Mutex<Shard> {
         // The signature's letters are as good as random; the last one may hold fewer bits.
-        let letters = token.as_bytes().iter().rev().skip(1).take(2);
+        let letters = token.iter().rev().skip(1).take(2);
         &self.shards[letters.map(|letter| usize::from(*letter)).sum::<usize>() % self.shards.len()]
     }
 }
 
 impl Shard {
-    fn insert(&mut self, token: Box<str>, known: Known, half: usize) {
+    fn insert(&mut self, token: Box<[u8]>, found: Numbered, half: usize) {
         if self.young.len() >= half && !self.young.contains_key(&token) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(token, known);
+        self.young.insert(token, found);
     }
 }
 
@@ -99,8 +120,8 @@ mod tests {
 
     use super::*;
 
-    fn token(number: u32) -> String {
-        format!("header.claims.{number:08}")
+    fn token(number: u32) -> Vec<u8> {
+        format!("header.claims.{number:08}").into_bytes()
     }
 
     fn known(keys: u64, until: u64) -> Known {
@@ -115,6 +136,21 @@ mod tests {
         assert_eq!(verified.find(&token(1), 3, 100), None);
         assert_eq!(verified.find(&token(1), 4, 99), None);
         assert_eq!(verified.find(&token(2), 3, 99), None);
+    }
+
+    #[test]
+    fn a_token_has_a_number_of_its_own_until_it_is_verified_anew() {
+        let verified = Verified::new(8).unwrap();
+        let number = |token: &[u8]| verified.number(token, 1, 0);
+        assert_eq!(number(&token(1)), None);
+        verified.remember(&token(1), known(1, 100));
+        verified.remember(&token(2), known(1, 100));
+        let (first, second) = (number(&token(1)).unwrap(), number(&token(2)).unwrap());
+        assert_ne!(first, second);
+        assert_eq!((number(&token(1)), number(&token(2))), (Some(first), Some(second)));
+        assert_eq!((verified.number(&token(1), 2, 0), verified.number(&token(1), 1, 100)), (None, None));
+        verified.remember(&token(1), known(1, 100));
+        assert!(![first, second].contains(&number(&token(1)).unwrap()));
     }
 
     #[test]
@@ -148,7 +184,7 @@ mod tests {
         verified.remember(&token(1), Known { claims, ..known(1, 100) });
         assert_eq!(verified.find(&token(1), 1, 0), None);
         for (length, is_kept) in [(TOKEN_BYTES_MAX, true), (TOKEN_BYTES_MAX + 1, false)] {
-            let long = "x".repeat(length);
+            let long = vec![b'x'; length];
             verified.remember(&long, known(1, 100));
             assert_eq!(verified.find(&long, 1, 0).is_some(), is_kept, "{length}");
         }

@@ -128,20 +128,30 @@ impl Verifier {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(Refusal::Malformed);
         }
-        if self.generation != self.set.generation() {
-            (self.generation, self.keys) = self.set.keys();
-        }
+        self.catch_up();
         let Some(keys) = self.keys.as_deref() else { return Err(Refusal::Unavailable) };
         let Some(verified) = &self.shared.verified else {
             return verify(text, keys, &self.shared.rules, now).map(|(claims, _)| claims.into());
         };
-        if let Some(claims) = verified.find(text, self.generation, now) {
+        if let Some(claims) = verified.find(text.as_bytes(), self.generation, now) {
             return Ok(claims);
         }
         let (claims, until) = verify(text, keys, &self.shared.rules, now)?;
         let claims: Arc<str> = claims.into();
-        verified.remember(text, Known { keys: self.generation, until, claims: claims.clone() });
+        verified.remember(text.as_bytes(), Known { keys: self.generation, until, claims: claims.clone() });
         Ok(claims)
+    }
+
+    /// The number of a token that is remembered: its own, until it is verified anew.
+    pub fn known(&mut self, token: &[u8]) -> Option<u64> {
+        self.catch_up();
+        self.shared.verified.as_ref()?.number(token, self.generation, unix_seconds())
+    }
+
+    fn catch_up(&mut self) {
+        if self.generation != self.set.generation() {
+            (self.generation, self.keys) = self.set.keys();
+        }
     }
 }
 
