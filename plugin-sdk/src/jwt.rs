@@ -218,7 +218,7 @@ impl Verifier {
 
     /// The number of a token that was verified before, is still to be believed, and is among those that the gateway remembers
     /// ([`Rules::cache`]). It is the token's own until it is verified anew, so who knows by it what the claims said need not
-    /// have them again: this costs a third of what [`verify`](Self::verify) does.
+    /// have them again from [`verify`](Self::verify).
     ///
     /// ```
     /// use std::collections::BTreeMap;
