@@ -126,5 +126,7 @@ const seen = await page.evaluate(() => ({
 const all = [seen.routes, seen.plugins, seen.upstreams, seen.events, seen.reload, seen.notice, dialog].join("");
 // Characters that would be seen as others, or turn what stands after them around.
 const invisible = [...all].filter((char) => /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(char));
+// The page asks again all the time: an answer that is being made must not find the browser gone.
+await page.unrouteAll({ behavior: "wait" });
 await browser.close();
 console.log(JSON.stringify({ ...seen, dialog, invisible: invisible.length, complaints, strays, kinds: KINDS }));
