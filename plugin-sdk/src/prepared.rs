@@ -71,6 +71,8 @@ enum State {
     /// Whether it ever comes again is not known yet.
     UsedOnce,
     Kept(u64),
+    /// It is more than the gateway keeps.
+    TooLarge,
 }
 
 impl PreparedEdits {
@@ -134,18 +136,16 @@ impl PreparedEdits {
 impl Remembered {
     /// Whether the gateway makes the edits, which it does from their second use on.
     fn repeat(&self, remember: impl FnOnce() -> Option<u64>) -> bool {
-        let number = match self.0.get() {
-            State::New => None,
-            State::UsedOnce => remember(),
-            State::Kept(number) => Some(number),
+        let state = match self.0.get() {
+            State::New => State::UsedOnce,
+            State::UsedOnce => remember().map_or(State::TooLarge, State::Kept),
+            known => known,
         };
+        let repeats = matches!(state, State::Kept(number) if edits::repeat(number));
         // A list that was forgotten begins anew: where there are more than the gateway keeps, not every use should be told of.
-        match number {
-            Some(number) if edits::repeat(number) => self.0.set(State::Kept(number)),
-            Some(_) => self.0.set(State::New),
-            None => self.0.set(State::UsedOnce),
-        }
-        matches!(self.0.get(), State::Kept(_))
+        let is_forgotten = matches!(state, State::Kept(_)) && !repeats;
+        self.0.set(if is_forgotten { State::New } else { state });
+        repeats
     }
 }
 

@@ -11,8 +11,6 @@ use witgate_plugin::{Error, Plugin, Reply, Request, Response, Setup, Verdict, ex
 enum Parrot {
     /// Has a header of so many bytes remembered, and repeats it so often.
     Repeat { bytes: usize, times: usize },
-    /// The same in `configure`, where no edits are made.
-    RepeatEarly,
     /// Repeats edits of a response in the request hook, and those of a request in the response hook.
     Confuse { in_request: bool },
     /// Repeats numbers that it never got, and tells whether one of them was known.
@@ -29,9 +27,6 @@ impl Plugin for Parrot {
     type Config = Parrot;
 
     fn configure(config: Parrot, _setup: &mut Setup) -> Result<Self, Error> {
-        if let Parrot::RepeatEarly = config {
-            repeat(on_request("x-a", "1"));
-        }
         Ok(config)
     }
 
@@ -60,7 +55,7 @@ impl Plugin for Parrot {
             Parrot::Malformed => {
                 repeat(on_request("x a", "1"));
             }
-            Parrot::RepeatEarly | Parrot::Confuse { in_request: false } => {}
+            Parrot::Confuse { in_request: false } => {}
         }
         Verdict::Next
     }
