@@ -9,7 +9,7 @@ use crate::plugin::{Attachment, Copied, View, Want, types};
 use crate::telemetry::TRACESTATE;
 
 /// What crosses to the guest: keys and values.
-pub(super) type Values<'e> = SmallVec<[(u16, &'e [u8]); 4]>;
+pub(super) type Values<'e> = SmallVec<[(u16, &'e [u8]); 2]>;
 
 /// The request's, for its hook. `client` is where the client's address is written, if it is asked for.
 pub(super) fn of_request<'e>(attachment: &'e Attachment, exchange: &'e Exchange, client: &'e mut String) -> Values<'e> {

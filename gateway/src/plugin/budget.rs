@@ -1,8 +1,8 @@
 //! Guest CPU time: how much a call has left, and how calls that run long share a worker with everybody else.
 //!
-//! The engine's epoch advances once a millisecond. A call is asked at the end of its first slice, and at every tick from
-//! then on (`tick`): it pays for the time, lets every other task of the worker run, and goes on; at none left it traps.
-//! Most calls end within their first slice and never come here.
+//! The engine's epoch advances while guests run (`clock`). A call that has run for a tick when the clock meets it is past its first
+//! slice, and is asked at every tick from then on (`tick`): it pays for the time, lets every other task of the worker run, and
+//! goes on; at none left it traps. Most calls end within their first slice and never come here.
 //!
 //! Time that a call waits for the host is not the guest's (`host_wait`): the call gives its place on the worker back, pays
 //! for what it has run, and has a first slice again when it goes on.
@@ -16,20 +16,9 @@ use std::time::{Duration, Instant};
 
 use wasmtime::UpdateDeadline;
 
-use super::clock::{Clock, TICK};
+use super::clock::{Clock, STRIDE, TICK};
 use super::failure::Failure;
 use super::gate::{Gate, Held, Permit};
-
-/// CPU time in ticks; worked out once, because a call cannot spare the division.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ticks(u32);
-
-impl Ticks {
-    /// Rounded up: a deadline below a tick is one tick.
-    pub(super) fn of(deadline: Duration) -> Self {
-        Self(u32::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u32::MAX))
-    }
-}
 
 /// Guest CPU time that is left to one request, over all its plugins and hooks (`runtime.request_deadline`).
 #[derive(Debug)]
@@ -62,25 +51,16 @@ impl GuestTime {
     }
 }
 
-/// The waits of a call for the host. What it runs between them is counted by the clock on the wall: ticks are too coarse
-/// for many short stretches.
-struct Waits {
-    /// When the last one was over.
-    resumed: Instant,
-    /// Less than a tick; what is more has been paid.
-    unpaid: Duration,
-    /// Of all waits so far.
-    waited: Duration,
-    /// Whether the end of the slice may have passed during the wait.
-    is_overdue: bool,
-}
-
 /// What is left of a call's CPU time.
 pub(super) struct Budget {
-    ticks_left: u32,
-    /// Ticks that the call was asked at.
-    ticks_used: u32,
-    waits: Option<Waits>,
+    left: Duration,
+    /// For all but the stretch that runs.
+    paid: Duration,
+    began: Instant,
+    /// When it began, or last went on after a wait for the host.
+    resumed: Instant,
+    /// Since it was last resumed.
+    is_past_first_slice: bool,
     held: Held,
     gate: Gate,
     overtime: Arc<AtomicUsize>,
@@ -90,22 +70,42 @@ pub(super) struct Budget {
 impl Budget {
     /// `overtime` counts the calls of one pool that are past their first slice.
     pub(super) fn new(gate: Gate, overtime: Arc<AtomicUsize>, clock: Arc<Clock>) -> Self {
-        Self { ticks_left: 0, ticks_used: 0, waits: None, held: Held::default(), gate, overtime, clock }
+        let now = Instant::now();
+        Self {
+            left: Duration::ZERO,
+            paid: Duration::ZERO,
+            began: now,
+            resumed: now,
+            is_past_first_slice: false,
+            held: Held::default(),
+            gate,
+            overtime,
+            clock,
+        }
     }
 
-    pub(super) fn start(&mut self, deadline: Ticks) {
+    pub(super) fn start(&mut self, deadline: Duration) {
         self.clock.touch();
-        // The first slice is paid at its end as one tick, and is two.
-        self.ticks_left = deadline.0.saturating_sub(1);
-        self.ticks_used = 0;
-        self.waits = None;
+        let now = Instant::now();
+        (self.left, self.paid) = (deadline, Duration::ZERO);
+        (self.began, self.resumed) = (now, now);
+        self.is_past_first_slice = false;
     }
 
-    /// CPU time of the call that took so long by the clock on the wall: the same, unless it left its first slice, and the
-    /// worker may have done other things meanwhile.
-    pub(super) fn used(&self, took: Duration) -> Duration {
-        let waited = self.waits.as_ref().map_or(Duration::ZERO, |waits| waits.waited);
-        if self.ticks_used == 0 { took.saturating_sub(waited) } else { TICK * (self.ticks_used + 1) }
+    /// The call that has just begun may run for so long.
+    pub(super) fn limit(&mut self, deadline: Duration) {
+        self.left = deadline;
+    }
+
+    /// The time of a call that is over, by the clock on the wall and by what the guest ran of it.
+    pub(super) fn took(&self, ended: Instant) -> (Duration, Duration) {
+        (ended.saturating_duration_since(self.began), self.paid + self.ran(ended))
+    }
+
+    /// What it ran since it last paid. Past its first slice that is a tick: it has paid for whole ones until now, and the worker may
+    /// have done other things meanwhile. Before it, what is longer than the stride is the time of a machine that let the worker wait.
+    fn ran(&self, now: Instant) -> Duration {
+        if self.is_past_first_slice { TICK } else { now.saturating_duration_since(self.resumed).min(STRIDE) }
     }
 
     /// Starts the next call with a permit in hand: it waited for one before it began.
@@ -133,50 +133,38 @@ impl Budget {
         if let Poll::Ready(outcome) = first {
             return outcome;
         }
-        let began = self.pause();
+        self.pause();
         let outcome = work.await;
-        self.resume(began);
+        self.resume();
         outcome
     }
 
-    fn pause(&mut self) -> Instant {
+    fn pause(&mut self) {
+        self.pay(self.ran(Instant::now()));
         self.stop();
-        let now = Instant::now();
-        if let Some(waits) = &mut self.waits {
-            let ran = waits.unpaid + now.duration_since(waits.resumed);
-            let ticks = u32::try_from(ran.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
-            waits.unpaid = ran.saturating_sub(TICK.saturating_mul(ticks));
-            self.pay(ticks);
-        }
-        now
     }
 
-    fn resume(&mut self, began: Instant) {
+    fn resume(&mut self) {
         self.clock.touch();
-        let resumed = Instant::now();
-        let (unpaid, waited) =
-            self.waits.as_ref().map_or((Duration::ZERO, Duration::ZERO), |waits| (waits.unpaid, waits.waited));
-        let waited = waited + resumed.duration_since(began);
-        self.waits = Some(Waits { resumed, unpaid, waited, is_overdue: true });
+        self.resumed = Instant::now();
+        self.is_past_first_slice = false;
     }
 
-    fn pay(&mut self, ticks: u32) {
-        self.ticks_used = self.ticks_used.saturating_add(ticks);
-        self.ticks_left = self.ticks_left.saturating_sub(ticks);
+    fn pay(&mut self, ran: Duration) {
+        self.paid += ran;
+        self.left = self.left.saturating_sub(ran);
     }
 
-    /// Called by the engine when the call's slice is over.
+    /// Called by the engine when the clock meets the call.
     pub(super) fn tick(&mut self) -> UpdateDeadline {
-        self.clock.touch();
-        if let Some(waits) = &mut self.waits {
-            if std::mem::take(&mut waits.is_overdue) && self.ticks_left > 0 {
-                return UpdateDeadline::Continue(FIRST_SLICE_TICKS);
-            }
-            // What it ran since the wait is paid here, by the tick.
-            (waits.resumed, waits.unpaid) = (Instant::now(), Duration::ZERO);
+        self.clock.hurry();
+        let ran = self.ran(Instant::now());
+        if ran < TICK && !self.left.is_zero() {
+            return UpdateDeadline::Continue(1);
         }
-        self.pay(1);
-        if self.ticks_left == 0 {
+        self.pay(ran);
+        self.is_past_first_slice = true;
+        if self.left.is_zero() {
             return UpdateDeadline::Interrupt;
         }
         if self.held.is_wanted() {
@@ -202,6 +190,51 @@ impl Drop for Budget {
     }
 }
 
-/// The first slice ends at the second tick, so that it lasts a millisecond at least: a short call that happens to run
-/// across a tick is no long call, and need not queue with those.
-pub(super) const FIRST_SLICE_TICKS: u64 = 2;
+#[cfg(test)]
+mod tests {
+    use wasmtime::Engine;
+
+    use super::*;
+    use crate::plugin::gate::LONG_CALLS_MAX;
+
+    /// Of a call that began so long ago.
+    fn budget(deadline: Duration, ran: Duration) -> Budget {
+        let engine = Engine::default();
+        let mut budget = Budget::new(Gate::new(LONG_CALLS_MAX), Arc::default(), Clock::start(engine.weak()));
+        budget.start(deadline);
+        budget.resumed -= ran;
+        budget
+    }
+
+    #[test]
+    fn a_long_call_pays_its_first_slice_by_the_clock_and_then_by_the_tick() {
+        let deadline = 10 * TICK;
+        let mut budget = budget(deadline, Duration::from_secs(1));
+        assert!(matches!(budget.tick(), UpdateDeadline::YieldCustom(1, _)));
+        assert_eq!((budget.paid, budget.left), (STRIDE, deadline - STRIDE));
+        assert_eq!(budget.overtime.load(Ordering::Relaxed), 1);
+        while !matches!(budget.tick(), UpdateDeadline::Interrupt) {}
+        assert_eq!((budget.paid, budget.left), (deadline, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_call_that_the_clock_meets_early_goes_on_unless_nothing_is_left() {
+        let mut budget = budget(Duration::ZERO, Duration::ZERO);
+        assert!(matches!(budget.tick(), UpdateDeadline::Interrupt));
+        budget.start(10 * TICK);
+        // As if it began in an hour, however late this machine is.
+        budget.resumed += Duration::from_secs(3600);
+        assert!(matches!(budget.tick(), UpdateDeadline::Continue(1)));
+        assert_eq!((budget.paid, budget.overtime.load(Ordering::Relaxed)), (Duration::ZERO, 0));
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_the_host_is_not_the_guests() {
+        let mut budget = budget(10 * TICK, 2 * TICK);
+        budget.host_wait(tokio::time::sleep(20 * TICK)).await;
+        assert!((2 * TICK..=STRIDE).contains(&budget.paid), "{:?}", budget.paid);
+        assert!(!budget.is_past_first_slice);
+        let (took, ran) = budget.took(Instant::now());
+        assert!(took >= 20 * TICK && ran <= 2 * STRIDE, "{took:?} {ran:?}");
+    }
+}

@@ -39,7 +39,7 @@ impl WorkerGate {
 pub(super) struct Gate(Arc<Semaphore>);
 
 impl Gate {
-    fn new(permits: usize) -> Self {
+    pub(super) fn new(permits: usize) -> Self {
         Self(Arc::new(Semaphore::new(permits)))
     }
 

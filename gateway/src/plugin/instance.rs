@@ -6,16 +6,18 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+use tokio::time::Sleep;
 use wasmtime::{Store, component};
 
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
 use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
 use super::body_hooks::BodyHooks;
-use super::budget::{Budget, FIRST_SLICE_TICKS, GuestTime, Ticks};
+use super::budget::{Budget, GuestTime};
 use super::clock::TICK;
 use super::declaration::{Declaration, Limits, Recycle};
 use super::failure::Failure;
@@ -31,7 +33,7 @@ pub(super) struct Instance {
     response_hook: Option<response_hook::Guest>,
     pub(super) body_hooks: BodyHooks,
     /// Ids of the attachments it was configured for, in ascending order.
-    configured: Vec<u32>,
+    configured: SmallVec<[u32; 4]>,
     pub(super) bounds: Bounds,
     /// The pool's count of retirements that this instance has followed.
     pub(super) retirements: u64,
@@ -45,10 +47,16 @@ pub(super) struct Instance {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     deadline: Duration,
-    ticks: Ticks,
     timeout: Duration,
     /// Whether the deadline is what other calls of the same request left over.
     is_shortened: bool,
+}
+
+/// A call, and the end of its patience. Most calls are done at their first poll and never cost a timer.
+pub(super) struct Within<'c, C> {
+    bounds: Bounds,
+    call: Pin<&'c mut C>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Instance {
@@ -74,7 +82,7 @@ impl Instance {
             request_hook,
             response_hook,
             body_hooks,
-            configured: Vec::new(),
+            configured: SmallVec::new(),
             bounds,
             retirements: 0,
             counted_bytes: 0,
@@ -112,9 +120,9 @@ impl Instance {
         }
     }
 
-    /// CPU time of the last call, which took so long by the clock on the wall.
-    pub(super) fn used(&self, took: Duration) -> Duration {
-        self.store.data().budget.used(took)
+    /// The time of the last call, by the clock on the wall and by what the guest ran of it.
+    pub(super) fn took(&self, ended: Instant) -> (Duration, Duration) {
+        self.store.data().budget.took(ended)
     }
 
     /// Linear memory of the guest.
@@ -232,32 +240,29 @@ async fn instantiate(
 
 pub(super) fn begin(store: &mut Store<State>, bounds: Bounds) {
     let state = store.data_mut();
-    state.budget.start(bounds.ticks);
+    state.budget.start(bounds.deadline);
     state.begin(bounds.timeout);
-    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+    store.set_epoch_deadline(1);
 }
 
 /// The beginning of a hook's call: `view` is lent to the guest's `exchange`, and the call gets what the request has left of its time.
 pub(super) fn enter(store: &mut Store<State>, bounds: Bounds, view: View, time: &GuestTime) -> Result<Bounds, Failure> {
-    let bounds = bounds.within_request(time)?;
-    store.data_mut().lend(view);
     begin(store, bounds);
+    let bounds = bounds.within_request(time)?;
+    let state = store.data_mut();
+    state.budget.limit(bounds.deadline);
+    state.lend(view);
     Ok(bounds)
 }
 
 impl Bounds {
     fn of(limits: &Limits) -> Self {
-        Self {
-            deadline: limits.deadline,
-            ticks: Ticks::of(limits.deadline),
-            timeout: limits.timeout,
-            is_shortened: false,
-        }
+        Self { deadline: limits.deadline, timeout: limits.timeout, is_shortened: false }
     }
 
     /// Making an instance and learning a config may take longer than a hook.
     fn for_setup(self) -> Self {
-        Self { deadline: SETUP_DEADLINE, ticks: Ticks::of(SETUP_DEADLINE), ..self }
+        Self { deadline: SETUP_DEADLINE, ..self }
     }
 
     /// At most what the request has left.
@@ -269,7 +274,7 @@ impl Bounds {
         if left.is_zero() {
             return Err(time.exceeded());
         }
-        Ok(Self { deadline: left, ticks: Ticks::of(left), is_shortened: true, ..self })
+        Ok(Self { deadline: left, is_shortened: true, ..self })
     }
 
     /// A deadline that the request's other calls had shortened is the request's limit, not the plugin's.
@@ -280,27 +285,24 @@ impl Bounds {
         }
     }
 
-    /// Awaits a call for so long by the clock on the wall. Most calls are done at their first poll and never cost a timer.
+    /// Awaits a call for so long by the clock on the wall.
     ///
     /// The call stays where it is: moved in here, the future of each hook would have room for it twice.
-    pub(super) async fn within<T>(
-        self,
-        mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
-    ) -> Result<T, Failure> {
-        let mut timer = None;
-        let outcome = std::future::poll_fn(|context| {
-            if let Poll::Ready(outcome) = call.as_mut().poll(context) {
-                return Poll::Ready(Some(outcome));
-            }
-            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout)));
-            timer.as_mut().poll(context).map(|()| None)
-        })
-        .await;
-        match outcome {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(Failure::from_wasmtime(&error, self.deadline)),
-            None => Err(Failure::Timeout(self.timeout)),
+    pub(super) fn within<C>(self, call: Pin<&mut C>) -> Within<'_, C> {
+        Within { bounds: self, call, timer: None }
+    }
+}
+
+impl<T, C: Future<Output = wasmtime::Result<T>>> Future for Within<'_, C> {
+    type Output = Result<T, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { bounds: Bounds { deadline, timeout, .. }, call, timer } = &mut *self;
+        if let Poll::Ready(outcome) = call.as_mut().poll(context) {
+            return Poll::Ready(outcome.map_err(|error| Failure::from_wasmtime(&error, *deadline)));
         }
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(*timeout)));
+        timer.as_mut().poll(context).map(|()| Err(Failure::Timeout(*timeout)))
     }
 }
 

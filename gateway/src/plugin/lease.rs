@@ -57,9 +57,8 @@ impl Lease {
         view: View,
         time: &GuestTime,
     ) -> Result<RequestVerdict, Failure> {
-        let began = Instant::now();
         let verdict = self.instance().on_request(attachment, head, view, time).await;
-        self.count(Hook::Request, &verdict, began, time, |verdict| matches!(verdict, RequestVerdict::Respond(_)));
+        self.count(Hook::Request, &verdict, time, |verdict| matches!(verdict, RequestVerdict::Respond(_)));
         verdict
     }
 
@@ -74,9 +73,8 @@ impl Lease {
         view: View,
         time: &GuestTime,
     ) -> Result<ResponseVerdict, Failure> {
-        let began = Instant::now();
         let verdict = self.instance().on_response(attachment, head, view, time).await;
-        self.count(Hook::Response, &verdict, began, time, |verdict| matches!(verdict, ResponseVerdict::Respond(_)));
+        self.count(Hook::Response, &verdict, time, |verdict| matches!(verdict, ResponseVerdict::Respond(_)));
         verdict
     }
 
@@ -127,7 +125,6 @@ impl Lease {
         &mut self,
         hook: Hook,
         verdict: &Result<T, Failure>,
-        began: Instant,
         time: &GuestTime,
         responds: impl FnOnce(&T) -> bool,
     ) {
@@ -140,9 +137,9 @@ impl Lease {
                 Outcome::from(failure)
             }
         };
-        let took = ended.saturating_duration_since(began);
+        let (took, ran) = self.instance().took(ended);
         self.pool.stats().call(hook, outcome, took);
-        time.spend(self.instance().used(took));
+        time.spend(ran);
         self.ended = Some(ended);
     }
 }

@@ -1,7 +1,7 @@
 //! A guest's transform of one body, with the instance it lives in: parked from `open` to the body's end, and so counted apart
 //! from the instances that serve calls. Many long streams exhaust nothing but their own limit (`limits.parked`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attachment::Attachment;
 use super::bindings::witgate::plugin::body_types::{End, Step, WholeRequestVerdict, WholeResponseVerdict};
@@ -35,10 +35,9 @@ impl Lease {
         view: View,
         time: &GuestTime,
     ) -> Result<WholeRequestVerdict, Failure> {
-        let began = Instant::now();
         let verdict = self.instance().on_whole_request(attachment, head, body, view, time).await;
         let responds = |verdict: &_| matches!(verdict, WholeRequestVerdict::Respond(_));
-        self.count(Hook::WholeRequest, &verdict, began, time, responds);
+        self.count(Hook::WholeRequest, &verdict, time, responds);
         verdict
     }
 
@@ -54,10 +53,9 @@ impl Lease {
         view: View,
         time: &GuestTime,
     ) -> Result<WholeResponseVerdict, Failure> {
-        let began = Instant::now();
         let verdict = self.instance().on_whole_response(attachment, head, body, view, time).await;
         let responds = |verdict: &_| matches!(verdict, WholeResponseVerdict::Respond(_));
-        self.count(Hook::WholeResponse, &verdict, began, time, responds);
+        self.count(Hook::WholeResponse, &verdict, time, responds);
         verdict
     }
 
@@ -72,9 +70,8 @@ impl Lease {
         view: View,
         time: &GuestTime,
     ) -> Result<Option<Transform>, Failure> {
-        let began = Instant::now();
         let opened = self.instance().open_request_body(attachment, head, view, time).await;
-        self.count(Hook::RequestBody, &opened, began, time, |_| false);
+        self.count(Hook::RequestBody, &opened, time, |_| false);
         self.opened(opened?, Hook::RequestBody).await
     }
 
@@ -89,9 +86,8 @@ impl Lease {
         view: View,
         time: &GuestTime,
     ) -> Result<Option<Transform>, Failure> {
-        let began = Instant::now();
         let opened = self.instance().open_response_body(attachment, head, view, time).await;
-        self.count(Hook::ResponseBody, &opened, began, time, |_| false);
+        self.count(Hook::ResponseBody, &opened, time, |_| false);
         self.opened(opened?, Hook::ResponseBody).await
     }
 
@@ -121,9 +117,8 @@ impl Transform {
     pub async fn chunk(&mut self, data: &[u8]) -> Result<Step, Failure> {
         let lease = self.parked.lease();
         queue(lease).await?;
-        let began = Instant::now();
         let step = lease.instance().chunk(self.handle, data).await;
-        lease.count(self.hook, &step, began, &self.time, |step| matches!(step, Step::Abort(_)));
+        lease.count(self.hook, &step, &self.time, |step| matches!(step, Step::Abort(_)));
         step
     }
 
@@ -134,9 +129,8 @@ impl Transform {
     pub async fn finish(mut self) -> Result<End, Failure> {
         let lease = self.parked.lease();
         queue(lease).await?;
-        let began = Instant::now();
         let end = lease.instance().finish(self.handle).await;
-        lease.count(self.hook, &end, began, &self.time, |end| matches!(end, End::Abort(_)));
+        lease.count(self.hook, &end, &self.time, |end| matches!(end, End::Abort(_)));
         let end = end?;
         self.release().await;
         Ok(end)
