@@ -1,20 +1,17 @@
 //! Which version of a plugin serves a request, while a second one is on trial.
 
+use std::rc::Rc;
+
 use super::exchange::Exchange;
-use crate::plugin::{Lane, Side, TrialMode};
+use crate::plugin::TrialMode;
 
-/// The side of a lane that serves this exchange: chosen at the first hook that asks, the same to the exchange's end.
-pub(super) fn side(place: usize, exchange: &mut Exchange) -> Side {
-    let lanes = exchange.lanes.clone();
-    let lane = &lanes[place];
-    match &lane.trial {
-        Some(trial) if is_for_trial(place, lane, exchange) => trial.side.clone(),
-        _ => lane.stable.clone(),
+/// Whether this exchange is for the version on trial: decided at the first hook that asks, the same to the exchange's end.
+pub(super) fn is_for_trial(place: usize, exchange: &mut Exchange) -> bool {
+    if exchange.lanes[place].trial.is_none() {
+        return false;
     }
-}
-
-fn is_for_trial(place: usize, lane: &Lane, exchange: &mut Exchange) -> bool {
-    let Some(trial) = &lane.trial else { return false };
+    let lanes = Rc::clone(&exchange.lanes);
+    let Some(trial) = &lanes[place].trial else { return false };
     let TrialMode::Canary { share, sticky } = &trial.trial.mode else { return false };
     if let Some(chosen) = exchange.chosen(place) {
         return chosen;

@@ -17,6 +17,8 @@ pub struct Attachment {
     /// What it asked for, with the keys, as each of its hooks gets it.
     pub request_wants: Box<[(u16, Want)]>,
     pub response_wants: Box<[(u16, Want)]>,
+    /// By [`Hook`]: whether the version has it, and the attachment something for it to do.
+    called: [bool; Hook::ALL.len()],
 }
 
 impl Attachment {
@@ -28,6 +30,7 @@ impl Attachment {
             setup: Setup::default(),
             request_wants: Box::default(),
             response_wants: Box::default(),
+            called: Default::default(),
         }
     }
 
@@ -36,7 +39,13 @@ impl Attachment {
             let wants = setup.wants().filter(|(_, want)| kind(want));
             wants.map(|(key, want)| (key, want.clone())).collect()
         };
+        let is_called = |hook| match hook {
+            Hook::Request if setup.skips_request => false,
+            Hook::Response if setup.skips_response => false,
+            hook => self.declaration.version.has(hook),
+        };
         Self {
+            called: Hook::ALL.map(is_called),
             request_wants: of(|want| !matches!(want, Want::ResponseHeader(_))),
             response_wants: of(|want| matches!(want, Want::ResponseHeader(_) | Want::Attribute(_))),
             setup,
@@ -46,12 +55,17 @@ impl Attachment {
 
     /// Whether the version has the hook, and the attachment something for it to do.
     pub fn has(&self, hook: Hook) -> bool {
-        let is_skipped = match hook {
-            Hook::Request => self.setup.skips_request,
-            Hook::Response => self.setup.skips_response,
-            _ => false,
-        };
-        !is_skipped && self.declaration.version.has(hook)
+        self.called[hook as usize]
+    }
+
+    /// Whether a hook of it sees the bodies of requests.
+    pub fn sees_request_bodies(&self) -> bool {
+        self.has(Hook::RequestBody) || self.has(Hook::WholeRequest)
+    }
+
+    /// The same of responses.
+    pub fn sees_response_bodies(&self) -> bool {
+        self.has(Hook::ResponseBody) || self.has(Hook::WholeResponse)
     }
 
     /// The config as JSON.

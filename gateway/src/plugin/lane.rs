@@ -34,6 +34,11 @@ pub struct TrialSide {
 }
 
 impl Lane {
+    /// Which of its sides serves a request.
+    pub fn side(&self, is_for_trial: bool) -> &Side {
+        self.trial.as_ref().filter(|_| is_for_trial).map_or(&self.stable, |trial| &trial.side)
+    }
+
     pub fn sides(&self) -> impl Iterator<Item = &Side> {
         std::iter::once(&self.stable).chain(self.trial.iter().map(|trial| &trial.side))
     }

@@ -32,9 +32,6 @@ pub struct Version {
     pub imports_http: bool,
     /// Whether it can ask, or its own requests have to say, to which trace a call belongs.
     pub imports_trace: bool,
-    /// Whether it exports a hook that sees bodies of requests, or of responses.
-    pub sees_request_bodies: bool,
-    pub sees_response_bodies: bool,
 }
 
 /// A hook that a component exports.
@@ -117,21 +114,7 @@ impl Version {
         let imports_exchange = rights.imports.contains("exchange");
         let imports_http = rights.imports.contains("http");
         let imports_trace = imports_http || rights.imports.contains("trace");
-        let sees = |hooks: [Hook; 2]| hooks.iter().any(|hook| rights.hooks.contains(hook));
-        let sees_request_bodies = sees([Hook::RequestBody, Hook::WholeRequest]);
-        let sees_response_bodies = sees([Hook::ResponseBody, Hook::WholeResponse]);
-        Ok(Self {
-            digest,
-            instance_pre,
-            exports,
-            rights,
-            schema: None,
-            imports_exchange,
-            imports_http,
-            imports_trace,
-            sees_request_bodies,
-            sees_response_bodies,
-        })
+        Ok(Self { digest, instance_pre, exports, rights, schema: None, imports_exchange, imports_http, imports_trace })
     }
 
     /// The last part of [`Self::load`]: the version with its schema, if it tells one.

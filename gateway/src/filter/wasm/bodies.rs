@@ -21,14 +21,14 @@ use crate::plugin::{Attachment, Failure, Hook, Side};
 impl PluginFilter {
     /// Runs the hooks that see the request's body; the request hook let it pass.
     pub(super) async fn request_body(&self, exchange: &mut Exchange, side: &Side) -> Verdict {
-        if side.version().has(Hook::WholeRequest) {
+        if side.attachment(self.slot).has(Hook::WholeRequest) {
             match self.whole_request(exchange, side).await {
                 Ok(Verdict::Next) => {}
                 Ok(verdict) => return verdict,
                 Err(error) => return Verdict::Fail(error),
             }
         }
-        if side.version().has(Hook::RequestBody)
+        if side.attachment(self.slot).has(Hook::RequestBody)
             && !exchange.request_body.is_end_stream()
             && let Err(failure) = self.open_request_body(exchange, side).await
         {
@@ -42,14 +42,14 @@ impl PluginFilter {
         if !may_have_body(&exchange.method, exchange.response.status) {
             return Verdict::Next;
         }
-        if side.version().has(Hook::WholeResponse) {
+        if side.attachment(self.slot).has(Hook::WholeResponse) {
             match self.whole_response(exchange, side).await {
                 Ok(Verdict::Next) => {}
                 Ok(verdict) => return verdict,
                 Err(error) => return Verdict::Fail(error),
             }
         }
-        if side.version().has(Hook::ResponseBody)
+        if side.attachment(self.slot).has(Hook::ResponseBody)
             && !exchange.response_body.is_end_stream()
             && let Err(failure) = self.open_response_body(exchange, side).await
         {

@@ -68,7 +68,9 @@ impl PluginFilter {
     async fn request(&self, exchange: &mut Exchange, side: Side, head: bool) -> Verdict {
         let verdict = if head { self.request_hook(exchange, &side).await } else { Verdict::Next };
         match verdict {
-            Verdict::Next if side.version().sees_request_bodies => Box::pin(self.request_body(exchange, &side)).await,
+            Verdict::Next if side.attachment(self.slot).sees_request_bodies() => {
+                Box::pin(self.request_body(exchange, &side)).await
+            }
             verdict => verdict,
         }
     }
@@ -77,7 +79,9 @@ impl PluginFilter {
         exchange.take_up_report();
         let verdict = if head { self.response_hook(exchange, &side).await } else { Verdict::Next };
         match verdict {
-            Verdict::Next if side.version().sees_response_bodies => Box::pin(self.response_body(exchange, &side)).await,
+            Verdict::Next if side.attachment(self.slot).sees_response_bodies() => {
+                Box::pin(self.response_body(exchange, &side)).await
+            }
             verdict => verdict,
         }
     }
@@ -239,24 +243,31 @@ impl Filter for PluginFilter {
 
     fn version(&self, exchange: &Exchange) -> Option<Digest> {
         let lane = exchange.lanes.get(self.place)?;
-        let is_on_trial = exchange.chosen(self.place).unwrap_or(false);
-        let side = lane.trial.as_ref().filter(|_| is_on_trial).map_or(&lane.stable, |trial| &trial.side);
+        let side = lane.side(exchange.chosen(self.place).unwrap_or(false));
         Some(side.version().digest())
     }
 
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
-        let side = trial::side(self.place, exchange);
-        match (self.calls(Hook::Request, &side), side.version().sees_request_bodies) {
+        let is_for_trial = trial::is_for_trial(self.place, exchange);
+        let side = exchange.lanes[self.place].side(is_for_trial);
+        match (self.calls(Hook::Request, side), side.attachment(self.slot).sees_request_bodies()) {
             (false, false) => Step::Done(Verdict::Next),
-            (head, _) => Step::Later(Box::into_pin(boxed(|| self.request(exchange, side, head)))),
+            (head, _) => {
+                let side = side.clone();
+                Step::Later(Box::into_pin(boxed(|| self.request(exchange, side, head))))
+            }
         }
     }
 
     fn on_response<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a> {
-        let side = trial::side(self.place, exchange);
-        match (self.calls(Hook::Response, &side), side.version().sees_response_bodies) {
+        let is_for_trial = trial::is_for_trial(self.place, exchange);
+        let side = exchange.lanes[self.place].side(is_for_trial);
+        match (self.calls(Hook::Response, side), side.attachment(self.slot).sees_response_bodies()) {
             (false, false) => Step::Done(Verdict::Next),
-            (head, _) => Step::Later(Box::into_pin(boxed(|| self.response(exchange, side, head)))),
+            (head, _) => {
+                let side = side.clone();
+                Step::Later(Box::into_pin(boxed(|| self.response(exchange, side, head))))
+            }
         }
     }
 }
