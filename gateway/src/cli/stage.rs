@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,7 +59,7 @@ pub(super) struct Script {
 /// A request, read.
 pub(super) struct Scene {
     head: Request<()>,
-    attributes: Vec<(Box<str>, Box<str>)>,
+    attributes: Vec<(Arc<str>, Arc<str>)>,
     body: Bytes,
     pub(super) answer: Bytes,
 }

@@ -36,7 +36,7 @@ pub struct Exchange {
     /// What the route's path captured.
     pub params: Vec<(Arc<str>, Box<str>)>,
     /// What filters told each other: name, and text or JSON.
-    pub attributes: Vec<(Box<str>, Box<str>)>,
+    pub attributes: Vec<(Arc<str>, Arc<str>)>,
     pub forwarding: Forwarding,
     /// On its way to the upstream; a filter may wrap it, or put another in its place.
     pub request_body: Body,
@@ -79,7 +79,7 @@ pub(super) struct RequestState {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    attributes: Vec<(Box<str>, Box<str>)>,
+    attributes: Vec<(Arc<str>, Arc<str>)>,
     forwarding: Forwarding,
     kept: Vec<(usize, Vec<u8>)>,
 }
@@ -88,7 +88,7 @@ pub(super) struct RequestState {
 pub(super) struct ResponseState {
     status: StatusCode,
     headers: HeaderMap,
-    attributes: Vec<(Box<str>, Box<str>)>,
+    attributes: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// What all requests of a connection share.
@@ -240,7 +240,7 @@ impl Exchange {
         set.or_else(|| self.connection.tls.as_ref()?.attribute(name))
     }
 
-    pub fn set_attribute(&mut self, name: Box<str>, value: Box<str>) {
+    pub fn set_attribute(&mut self, name: Arc<str>, value: Arc<str>) {
         match self.attributes.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => self.attributes.push((name, value)),

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::exchange::Exchange;
 use super::values;
-use crate::plugin::{Attachment, Comparison, Failure, GuestTime, Hook, Lane, Side, TrialMode, View, types};
+use crate::plugin::{
+    Attachment, Comparison, Failure, GuestTime, Hook, Lane, Remembered, Repeated, Side, TrialMode, View, types,
+};
 
 /// A copy of what a hook was about to see, for the version on trial.
 pub(super) struct Shadow {
@@ -63,23 +65,34 @@ impl Shadow {
     }
 
     /// Runs the request hook, and compares its verdict with that of the version that serves.
-    pub(super) fn compare_request(self, served: &types::RequestVerdict, exchange: &Exchange) {
-        let served = comparable_request(served.clone()).0;
+    pub(super) fn compare_request(
+        self,
+        repeated: &Repeated<types::RequestEdit>,
+        served: &types::RequestVerdict,
+        exchange: &Exchange,
+    ) {
+        let served = comparable_request(repeated, served.clone()).0;
         self.spawn(exchange, async move |shadow: &Self, time: &GuestTime| {
             let mut lease = shadow.side.pool.check_out(&shadow.attachment).await?;
             let values: Vec<(u16, &[u8])> = shadow.values.iter().map(|(key, value)| (*key, &value[..])).collect();
             let head = types::RequestHead { values: (!values.is_empty()).then_some(&values[..]) };
             let verdict = lease.on_request(&shadow.attachment, head, shadow.view.clone(), time).await?;
+            let repeated = lease.take_repeated_in_request();
             lease.check_in().await;
-            let (verdict, kept) = comparable_request(verdict);
+            let (verdict, kept) = comparable_request(&repeated, verdict);
             *shadow.kept.borrow_mut() = Some(kept);
             Ok(verdict == served)
         });
     }
 
     /// As [`Self::compare_request`], for a response.
-    pub(super) fn compare_response(self, served: &types::ResponseVerdict, exchange: &Exchange) {
-        let served = served.clone();
+    pub(super) fn compare_response(
+        self,
+        repeated: &Repeated<types::ResponseEdit>,
+        served: &types::ResponseVerdict,
+        exchange: &Exchange,
+    ) {
+        let served = comparable_response(repeated, served.clone());
         self.spawn(exchange, async move |shadow: &Self, time: &GuestTime| {
             let Some((status, origin)) = shadow.response else { return Ok(true) };
             let mut lease = shadow.side.pool.check_out(&shadow.attachment).await?;
@@ -92,8 +105,9 @@ impl Shadow {
                 kept: kept.as_deref(),
             };
             let verdict = lease.on_response(&shadow.attachment, head, shadow.view.clone(), time).await?;
+            let repeated = lease.take_repeated_in_response();
             lease.check_in().await;
-            Ok(verdict == served)
+            Ok(comparable_response(&repeated, verdict) == served)
         });
     }
 
@@ -128,9 +142,14 @@ fn trial(lane: &Lane, slot: usize, hook: Hook) -> Option<(&Side, &Arc<Attachment
     attachment.has(hook).then_some((side, attachment))
 }
 
-/// What a guest keeps is for its own eyes, in its own form: it is no part of the comparison.
-fn comparable_request(verdict: types::RequestVerdict) -> (types::RequestVerdict, Option<Vec<u8>>) {
-    let types::RequestVerdict::Next(mut edits) = verdict else { return (verdict, None) };
+/// All edits as if they had been said: whether a guest repeats some is no part of the comparison. Nor is what it keeps for its own eyes, in
+/// its own form.
+fn comparable_request(
+    repeated: &Repeated<types::RequestEdit>,
+    verdict: types::RequestVerdict,
+) -> (types::RequestVerdict, Option<Vec<u8>>) {
+    let types::RequestVerdict::Next(said) = verdict else { return (verdict, None) };
+    let mut edits = all(repeated, said);
     let mut kept = None;
     for edit in edits.extract_if(.., |edit| matches!(edit, types::RequestEdit::Keep(_))) {
         if let types::RequestEdit::Keep(bytes) = edit {
@@ -140,9 +159,45 @@ fn comparable_request(verdict: types::RequestVerdict) -> (types::RequestVerdict,
     (types::RequestVerdict::Next(edits), kept)
 }
 
+fn comparable_response(
+    repeated: &Repeated<types::ResponseEdit>,
+    verdict: types::ResponseVerdict,
+) -> types::ResponseVerdict {
+    match verdict {
+        types::ResponseVerdict::Next(said) => types::ResponseVerdict::Next(all(repeated, said)),
+        answer => answer,
+    }
+}
+
+fn all<E: for<'e> From<&'e Remembered<E>>>(repeated: &Repeated<E>, said: Vec<E>) -> Vec<E> {
+    repeated.iter().flat_map(|list| list.iter()).map(E::from).chain(said).collect()
+}
+
 fn owned(values: &values::Values<'_>) -> Vec<(u16, Vec<u8>)> {
     values.iter().map(|(key, value)| (*key, value.to_vec())).collect()
 }
 
 /// Differences are counted all, and logged so often on each worker.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use smallvec::smallvec;
+
+    use super::*;
+
+    #[test]
+    fn edits_that_one_version_repeats_and_another_says_are_the_same() {
+        let set = |name: &str| types::RequestEdit::SetHeader((name.to_owned(), b"1".to_vec()));
+        let keep = types::RequestEdit::Keep(b"seen".to_vec());
+        let repeated: Repeated<_> = smallvec![[Remembered::try_from(set("x-a")).unwrap()].into()];
+        let next = types::RequestVerdict::Next;
+
+        let (told, kept) = comparable_request(&repeated, next(vec![set("x-b"), keep]));
+        assert_eq!((&told, kept.as_deref()), (&next(vec![set("x-a"), set("x-b")]), Some(&b"seen"[..])));
+        assert_eq!(comparable_request(&Repeated::default(), next(vec![set("x-a"), set("x-b")])).0, told);
+        assert_ne!(comparable_request(&Repeated::default(), next(vec![set("x-b"), set("x-a")])).0, told);
+    }
+}

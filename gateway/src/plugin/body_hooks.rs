@@ -62,10 +62,7 @@ impl Instance {
         };
         let bounds = enter(&mut self.store, self.bounds, view, time)?;
         self.store.data_mut().edits.open_request();
-        let mut verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head, body))).await;
-        if let Ok(WholeRequestVerdict::Next((edits, _))) = &mut verdict {
-            self.store.data_mut().edits.repeat_in_request(edits);
-        }
+        let verdict = bounds.within(pin!(hook.call_on_request(&mut self.store, attachment.id, head, body))).await;
         self.leave(verdict, bounds, time)
     }
 
@@ -83,10 +80,7 @@ impl Instance {
         };
         let bounds = enter(&mut self.store, self.bounds, view, time)?;
         self.store.data_mut().edits.open_response();
-        let mut verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head, body))).await;
-        if let Ok(WholeResponseVerdict::Next((edits, _))) = &mut verdict {
-            self.store.data_mut().edits.repeat_in_response(edits);
-        }
+        let verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head, body))).await;
         self.leave(verdict, bounds, time)
     }
 

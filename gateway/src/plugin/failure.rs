@@ -9,7 +9,7 @@ use super::schema::SchemaError;
 use super::source::{PublicKeyError, SourceError};
 
 /// A call that gave no verdict. The instance it ran on is gone.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// The guest trapped: a panic, an illegal access, a call it may not make.
     #[error("trapped: {0}")]
@@ -50,10 +50,28 @@ impl Failure {
         }
     }
 
-    /// Reads the kind off wasmtime's error; `deadline` is the budget the call ran under.
+    /// Of a verdict with a value that is malformed.
+    pub fn invalid(what: &str, value: &str, error: &dyn std::fmt::Display) -> Self {
+        let shown: String = value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_default).collect();
+        Self::Verdict(format!("invalid {what} `{shown}`: {error}"))
+    }
+
+    /// Nothing, where a guest keeps within a limit.
+    ///
+    /// # Errors
+    /// [`Self::Limit`] where it does not.
+    pub fn at_most(limit: &'static str, found: usize, max: usize) -> Result<(), Self> {
+        if found > max {
+            return Err(Self::Limit { limit, detail: format!("{found}, of at most {max}") });
+        }
+        Ok(())
+    }
+
+    /// Reads the kind off wasmtime's error, through which the host's own limits come as they are; `deadline` is the budget the call ran
+    /// under.
     pub(super) fn from_wasmtime(error: &wasmtime::Error, deadline: Duration) -> Self {
-        if let Some(limit) = error.downcast_ref::<LimitHit>() {
-            return Self::Limit { limit: limit.name, detail: limit.detail.clone() };
+        if let Some(failure) = error.downcast_ref::<Self>() {
+            return failure.clone();
         }
         if let Some(ResourceTableError::Full) = error.downcast_ref() {
             let detail = "the guest opened more than it may hold at a time".to_owned();
@@ -71,14 +89,6 @@ impl Failure {
             None => Self::Trap(format!("{error:#}")),
         }
     }
-}
-
-/// Carried through wasmtime's errors by the limits that the host itself enforces.
-#[derive(Debug, thiserror::Error)]
-#[error("exceeded {name}: {detail}")]
-pub(super) struct LimitHit {
-    pub(super) name: &'static str,
-    pub(super) detail: String,
 }
 
 /// Why a component cannot serve as a plugin at all.
@@ -149,3 +159,6 @@ impl LoadError {
         )
     }
 }
+
+/// Of a value that a failure quotes.
+const SHOWN_CHARS_MAX: usize = 64;

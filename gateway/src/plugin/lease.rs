@@ -6,13 +6,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::attachment::Attachment;
-use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
+use super::bindings::witgate::plugin::types::{
+    RequestEdit, RequestHead, RequestVerdict, ResponseEdit, ResponseHead, ResponseVerdict,
+};
 use super::budget::GuestTime;
 use super::declaration::Isolation;
 use super::failure::Failure;
 use super::host::View;
 use super::instance::Instance;
 use super::pool::Pool;
+use super::remembered::Repeated;
 use super::stats::Outcome;
 use super::version::Hook;
 
@@ -76,6 +79,16 @@ impl Lease {
         let verdict = self.instance().on_response(attachment, head, view, time).await;
         self.count(Hook::Response, &verdict, time, |verdict| matches!(verdict, ResponseVerdict::Respond(_)));
         verdict
+    }
+
+    /// What the last hook over a request, or over its whole body, repeated: edits to be made before those of its verdict.
+    pub fn take_repeated_in_request(&mut self) -> Repeated<RequestEdit> {
+        self.instance().take_repeated_in_request()
+    }
+
+    /// The same over a response.
+    pub fn take_repeated_in_response(&mut self) -> Repeated<ResponseEdit> {
+        self.instance().take_repeated_in_response()
     }
 
     /// Gives the instance back to its pool, unless it has served enough.

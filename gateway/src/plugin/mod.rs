@@ -24,7 +24,7 @@
 //! instance     one store and one component instance; what a call costs stands there
 //! body_hooks   its calls that see bodies: whole, or piece by piece in a `transform`
 //! budget       guest CPU time of a call, and `gate` for those that run long
-//! host         the imports a guest may call
+//! host         the imports a guest may call; `remembered` are edits that it makes by numbers
 //! metrics      the numbers that guests write, over all workers; `log_rate` bounds their lines of log
 //! failure      what can go wrong, by kind
 //! stats        what was called, and how it went
@@ -65,6 +65,7 @@ mod body_hooks;
 mod transform;
 mod budget;
 mod gate;
+mod remembered;
 mod host;
 mod metrics;
 mod log_rate;
@@ -101,6 +102,7 @@ pub use log_rate::LogRate;
 pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use outline::Outline;
 pub use pool::Pool;
+pub use remembered::{Remembered, Repeated, field, field_name};
 pub use rights::{Capability, Rights};
 pub use schema::{Schema, SchemaError, SchemaFault, SchemaStep};
 pub use setup::{Setup, Want};

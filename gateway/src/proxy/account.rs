@@ -47,7 +47,7 @@ struct Answered {
     client: IpAddr,
     request_id: HeaderValue,
     route: Arc<str>,
-    attributes: Vec<(Box<str>, Box<str>)>,
+    attributes: Vec<(Arc<str>, Arc<str>)>,
     trail: Trail,
     upstream: Option<(Arc<str>, Arc<Endpoint>)>,
     response_headers: Fields,

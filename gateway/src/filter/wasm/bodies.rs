@@ -16,7 +16,7 @@ use crate::filter::report::BrokenOff;
 use crate::filter::{Filter as _, FilterError, Verdict, edits, values};
 use crate::message::{Body, BodyError, CollectError, WholeBody, forget_old_body};
 use crate::plugin::body_types::{WholeRequestVerdict, WholeResponseVerdict};
-use crate::plugin::{Attachment, Failure, Hook, Side};
+use crate::plugin::{Attachment, Failure, Hook, Repeated, Side, types};
 
 impl PluginFilter {
     /// Runs the hooks that see the request's body; the request hook let it pass.
@@ -68,19 +68,19 @@ impl PluginFilter {
             Ok(whole) => whole,
             Err(error) => return self.uncollected(error, exchange),
         };
-        let verdict = self.call_whole_request(exchange, side, &whole).await;
+        let called = self.call_whole_request(exchange, side, &whole).await;
         let limits = &attachment.declaration.limits;
-        let carry_out = |exchange: &mut Exchange| match verdict? {
-            WholeRequestVerdict::Next((edits, replaced)) => {
+        let carry_out = |exchange: &mut Exchange| match called? {
+            (repeated, WholeRequestVerdict::Next((edits, replaced))) => {
                 let untouched = had_none && replaced.is_none();
                 replace(&mut whole, replaced, &mut exchange.headers);
-                edits.into_iter().try_for_each(|edit| edits::apply_to_request(exchange, edit, limits))?;
+                edits::change_request(exchange, &repeated, edits, limits)?;
                 if !untouched {
                     exchange.request_body = whole.send_on(&mut exchange.headers);
                 }
                 Ok(Verdict::Next)
             }
-            WholeRequestVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
+            (_, WholeRequestVerdict::Respond(answer)) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
         };
         carry_out(exchange).map_err(|failure| self.failure(failure))
     }
@@ -90,7 +90,7 @@ impl PluginFilter {
         exchange: &mut Exchange,
         side: &Side,
         whole: &WholeBody,
-    ) -> Result<WholeRequestVerdict, Failure> {
+    ) -> Result<(Repeated<types::RequestEdit>, WholeRequestVerdict), Failure> {
         let attachment = side.attachment(self.slot);
         let mut lease = self.resume(side, attachment, exchange).await?;
         let verdict = {
@@ -100,8 +100,9 @@ impl PluginFilter {
             let (head, time) = (values::request_head(&values), &exchange.guest_time);
             lease.on_whole_request(attachment, head, &whole.bytes, view, time).await?
         };
+        let repeated = lease.take_repeated_in_request();
         self.release(lease, attachment, Hook::WholeRequest, exchange).await?;
-        Ok(verdict)
+        Ok((repeated, verdict))
     }
 
     /// Collects the response's body, and asks the plugin about it.
@@ -112,16 +113,18 @@ impl PluginFilter {
         let collected = collect(body, bytes_max, exchange.deadline).await;
         let mut whole =
             collected.map_err(|error| FilterError::ResponseBody { filter: self.name().to_owned(), error })?;
-        let verdict = self.call_whole_response(exchange, side, &whole).await;
+        let called = self.call_whole_response(exchange, side, &whole).await;
         let limits = &attachment.declaration.limits;
-        let carry_out = |exchange: &mut Exchange| match verdict? {
-            WholeResponseVerdict::Next((edits, replaced)) => {
+        let carry_out = |exchange: &mut Exchange| match called? {
+            (repeated, WholeResponseVerdict::Next((edits, replaced))) => {
                 replace(&mut whole, replaced, &mut exchange.response.headers);
-                edits.into_iter().try_for_each(|edit| edits::apply_to_response(exchange, edit, limits))?;
+                edits::change_response(exchange, &repeated, edits, limits)?;
                 exchange.response_body = whole.send_on(&mut exchange.response.headers);
                 Ok(Verdict::Next)
             }
-            WholeResponseVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
+            (_, WholeResponseVerdict::Respond(answer)) => {
+                edits::reply(answer, limits.reply_bytes).map(Verdict::Respond)
+            }
         };
         carry_out(exchange).map_err(|failure| self.failure(failure))
     }
@@ -131,7 +134,7 @@ impl PluginFilter {
         exchange: &mut Exchange,
         side: &Side,
         whole: &WholeBody,
-    ) -> Result<WholeResponseVerdict, Failure> {
+    ) -> Result<(Repeated<types::ResponseEdit>, WholeResponseVerdict), Failure> {
         let attachment = side.attachment(self.slot);
         let mut lease = self.resume(side, attachment, exchange).await?;
         let verdict = {
@@ -140,8 +143,9 @@ impl PluginFilter {
             let (head, time) = (values::response_head(exchange, &values), &exchange.guest_time);
             lease.on_whole_response(attachment, head, &whole.bytes, view, time).await?
         };
+        let repeated = lease.take_repeated_in_response();
         self.release(lease, attachment, Hook::WholeResponse, exchange).await?;
-        Ok(verdict)
+        Ok((repeated, verdict))
     }
 
     /// Puts the plugin's transform around the request's body, unless the plugin declines.

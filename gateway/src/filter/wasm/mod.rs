@@ -138,14 +138,15 @@ impl PluginFilter {
             let values = values::of_request(attachment, exchange, &mut client);
             lease.on_request(attachment, values::request_head(&values), view, &exchange.guest_time).await?
         };
+        let repeated = lease.take_repeated_in_request();
         self.release(lease, attachment, Hook::Request, exchange).await?;
         if let Some(shadow) = shadow {
-            shadow.compare_request(&verdict, exchange);
+            shadow.compare_request(&repeated, &verdict, exchange);
         }
         let limits = &attachment.declaration.limits;
         match verdict {
             types::RequestVerdict::Next(edits) => {
-                edits.into_iter().try_for_each(|edit| edits::apply_to_request(exchange, edit, limits))?;
+                edits::change_request(exchange, &repeated, edits, limits)?;
                 Ok(Verdict::Next)
             }
             types::RequestVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),
@@ -166,14 +167,15 @@ impl PluginFilter {
             let head = values::response_head(exchange, &values);
             lease.on_response(attachment, head, view, &exchange.guest_time).await?
         };
+        let repeated = lease.take_repeated_in_response();
         self.release(lease, attachment, Hook::Response, exchange).await?;
         if let Some(shadow) = shadow {
-            shadow.compare_response(&verdict, exchange);
+            shadow.compare_response(&repeated, &verdict, exchange);
         }
         let limits = &attachment.declaration.limits;
         match verdict {
             types::ResponseVerdict::Next(edits) => {
-                edits.into_iter().try_for_each(|edit| edits::apply_to_response(exchange, edit, limits))?;
+                edits::change_response(exchange, &repeated, edits, limits)?;
                 Ok(Verdict::Next)
             }
             types::ResponseVerdict::Respond(answer) => edits::reply(answer, limits.reply_bytes).map(Verdict::Respond),

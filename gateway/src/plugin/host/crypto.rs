@@ -4,7 +4,7 @@ use aws_lc_rs::{constant_time, digest, hmac, rand};
 
 use super::State;
 use crate::plugin::bindings::witgate::plugin::crypto;
-use crate::plugin::failure::LimitHit;
+use crate::plugin::failure::Failure;
 
 impl crypto::Host for State {
     fn digest(&mut self, algorithm: crypto::Hash, data: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
@@ -31,7 +31,7 @@ impl crypto::Host for State {
         self.host_call()?;
         if length > RANDOM_BYTES_MAX {
             let detail = format!("the guest asked for {length}, {RANDOM_BYTES_MAX} are allowed");
-            return Err(wasmtime::Error::new(LimitHit { name: "random bytes", detail }));
+            return Err(wasmtime::Error::new(Failure::Limit { limit: "random bytes", detail }));
         }
         let mut bytes = vec![0; length as usize];
         rand::fill(&mut bytes).map_err(|_| wasmtime::Error::msg("the system gives no random bytes"))?;

@@ -1,13 +1,14 @@
 //! `edits`: lists of edits that a guest makes again and again, kept for it and made by their numbers.
-//!
-//! They are kept as they were said: what repeats them adds them to the verdict, and whoever carries that out checks them as any others.
 
 use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
 
 use super::State;
 use crate::plugin::bindings::witgate::plugin::edits;
 use crate::plugin::bindings::witgate::plugin::types::{RequestEdit, ResponseEdit};
-use crate::plugin::failure::LimitHit;
+use crate::plugin::failure::Failure;
+use crate::plugin::remembered::{Remembered, Repeated};
 
 /// The lists of one instance, and what the running call repeats of them.
 #[derive(Default)]
@@ -17,8 +18,12 @@ pub(in crate::plugin) struct EditsPort {
     /// The number of the first that is kept.
     first: u64,
     bytes: usize,
-    repeated: Edits,
+    /// What the running call may repeat.
+    open: Option<Message>,
     repeated_bytes: usize,
+    /// Of the last call that could.
+    in_request: Repeated<RequestEdit>,
+    in_response: Repeated<ResponseEdit>,
 }
 
 struct Kept {
@@ -26,70 +31,69 @@ struct Kept {
     bytes: usize,
 }
 
-#[derive(Default)]
 enum Edits {
-    /// Of a hook that makes no edits with its verdict.
-    #[default]
-    None,
-    Request(Vec<RequestEdit>),
-    Response(Vec<ResponseEdit>),
+    Request(Arc<[Remembered<RequestEdit>]>),
+    Response(Arc<[Remembered<ResponseEdit>]>),
+}
+
+/// What a hook makes edits to with its verdict.
+#[derive(Clone, Copy)]
+enum Message {
+    Request,
+    Response,
 }
 
 impl EditsPort {
     /// A hook is called that may make edits to a request with its verdict.
     pub(in crate::plugin) fn open_request(&mut self) {
-        self.repeated = Edits::Request(Vec::new());
+        self.in_request.clear();
+        self.open = Some(Message::Request);
     }
 
     /// The same for a response.
     pub(in crate::plugin) fn open_response(&mut self) {
-        self.repeated = Edits::Response(Vec::new());
-    }
-
-    /// Puts what the call repeated before what it said itself.
-    pub(in crate::plugin) fn repeat_in_request(&mut self, said: &mut Vec<RequestEdit>) {
-        if let Edits::Request(repeated) = &mut self.repeated {
-            prepend(repeated, said);
-        }
-    }
-
-    /// The same for a response.
-    pub(in crate::plugin) fn repeat_in_response(&mut self, said: &mut Vec<ResponseEdit>) {
-        if let Edits::Response(repeated) = &mut self.repeated {
-            prepend(repeated, said);
-        }
+        self.in_response.clear();
+        self.open = Some(Message::Response);
     }
 
     /// The call is over.
     pub(super) fn close(&mut self) {
-        self.repeated = Edits::None;
+        self.open = None;
         self.repeated_bytes = 0;
     }
 
-    fn keep(&mut self, edits: Edits, bytes: usize) -> Option<u64> {
+    /// What the last hook over a request repeated.
+    pub(in crate::plugin) fn take_in_request(&mut self) -> Repeated<RequestEdit> {
+        mem::take(&mut self.in_request)
+    }
+
+    /// The same over a response.
+    pub(in crate::plugin) fn take_in_response(&mut self) -> Repeated<ResponseEdit> {
+        mem::take(&mut self.in_response)
+    }
+
+    fn keep(&mut self, bytes: usize, edits: impl FnOnce() -> Result<Edits, Failure>) -> wasmtime::Result<Option<u64>> {
         if bytes > BYTES_MAX {
-            return None;
+            return Ok(None);
         }
+        let edits = edits().map_err(wasmtime::Error::new)?;
         while self.kept.len() >= LISTS_MAX || self.bytes + bytes > BYTES_MAX {
             self.bytes -= self.kept.pop_front().map_or(0, |oldest| oldest.bytes);
             self.first += 1;
         }
         self.kept.push_back(Kept { edits, bytes });
         self.bytes += bytes;
-        Some(self.first + self.kept.len() as u64 - 1)
+        Ok(Some(self.first + self.kept.len() as u64 - 1))
     }
 
     fn repeat(&mut self, number: u64) -> wasmtime::Result<bool> {
         let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         let Some(kept) = place.and_then(|place| self.kept.get(place)) else { return Ok(false) };
         self.repeated_bytes += kept.bytes;
-        if self.repeated_bytes > BYTES_MAX {
-            let detail = format!("{} bytes, of at most {BYTES_MAX}", self.repeated_bytes);
-            return Err(wasmtime::Error::new(LimitHit { name: "edits repeated in a call", detail }));
-        }
-        match (&kept.edits, &mut self.repeated) {
-            (Edits::Request(edits), Edits::Request(repeated)) => repeated.extend_from_slice(edits),
-            (Edits::Response(edits), Edits::Response(repeated)) => repeated.extend_from_slice(edits),
+        Failure::at_most("edits repeated in a call", self.repeated_bytes, BYTES_MAX).map_err(wasmtime::Error::new)?;
+        match (&kept.edits, self.open) {
+            (Edits::Request(edits), Some(Message::Request)) => self.in_request.push(edits.clone()),
+            (Edits::Response(edits), Some(Message::Response)) => self.in_response.push(edits.clone()),
             _ => return Err(wasmtime::Error::msg("`edits.repeat` names edits that this hook cannot make")),
         }
         Ok(true)
@@ -99,14 +103,12 @@ impl EditsPort {
 impl edits::Host for State {
     fn remember_request(&mut self, edits: Vec<RequestEdit>) -> wasmtime::Result<Option<u64>> {
         self.host_call()?;
-        let bytes = edits.iter().map(request_bytes).sum();
-        Ok(self.edits.keep(Edits::Request(edits), bytes))
+        self.edits.keep(edits.iter().map(request_bytes).sum(), || Ok(Edits::Request(checked(edits)?)))
     }
 
     fn remember_response(&mut self, edits: Vec<ResponseEdit>) -> wasmtime::Result<Option<u64>> {
         self.host_call()?;
-        let bytes = edits.iter().map(response_bytes).sum();
-        Ok(self.edits.keep(Edits::Response(edits), bytes))
+        self.edits.keep(edits.iter().map(response_bytes).sum(), || Ok(Edits::Response(checked(edits)?)))
     }
 
     fn repeat(&mut self, number: u64) -> wasmtime::Result<bool> {
@@ -115,11 +117,11 @@ impl edits::Host for State {
     }
 }
 
-fn prepend<E>(repeated: &mut Vec<E>, said: &mut Vec<E>) {
-    if !repeated.is_empty() {
-        repeated.append(said);
-        std::mem::swap(repeated, said);
-    }
+fn checked<E>(edits: Vec<E>) -> Result<Arc<[Remembered<E>]>, Failure>
+where
+    Remembered<E>: TryFrom<E, Error = Failure>,
+{
+    edits.into_iter().map(Remembered::try_from).collect()
 }
 
 /// The room that an edit takes.
@@ -135,7 +137,7 @@ fn request_bytes(edit: &RequestEdit) -> usize {
         | RequestEdit::SetAuthority(text)
         | RequestEdit::SelectUpstream(text) => text.len(),
     };
-    size_of::<RequestEdit>() + text
+    size_of::<Remembered<RequestEdit>>() + text
 }
 
 fn response_bytes(edit: &ResponseEdit) -> usize {
@@ -145,7 +147,7 @@ fn response_bytes(edit: &ResponseEdit) -> usize {
         ResponseEdit::RemoveHeader(name) => name.len(),
         ResponseEdit::SetStatus(_) => 0,
     };
-    size_of::<ResponseEdit>() + text
+    size_of::<Remembered<ResponseEdit>>() + text
 }
 
 /// Of one instance, and of what one call repeats.
@@ -158,34 +160,35 @@ mod tests {
 
     use super::*;
 
-    fn list(text: &str) -> (Edits, usize) {
+    fn list(text: &str) -> (usize, Vec<RequestEdit>) {
         let edits = vec![RequestEdit::SetPath(text.to_owned())];
-        let bytes = edits.iter().map(request_bytes).sum();
-        (Edits::Request(edits), bytes)
+        (edits.iter().map(request_bytes).sum(), edits)
+    }
+
+    fn try_keep(port: &mut EditsPort, text: &str) -> Option<u64> {
+        let (bytes, edits) = list(text);
+        port.keep(bytes, || Ok(Edits::Request(checked(edits)?))).unwrap()
     }
 
     fn keep(port: &mut EditsPort, text: &str) -> u64 {
-        let (edits, bytes) = list(text);
-        port.keep(edits, bytes).unwrap()
+        try_keep(port, text).unwrap()
     }
 
-    /// What a request hook says that repeats these and says `/own` itself.
-    fn said(port: &mut EditsPort, numbers: &[u64]) -> Vec<String> {
+    /// The paths that a request hook repeats with these.
+    fn repeated(port: &mut EditsPort, numbers: &[u64]) -> Vec<String> {
         port.open_request();
         numbers.iter().for_each(|number| assert!(port.repeat(*number).unwrap()));
-        let mut edits = vec![RequestEdit::SetPath("/own".to_owned())];
-        port.repeat_in_request(&mut edits);
         port.close();
         let path = |edit| if let RequestEdit::SetPath(path) = edit { Some(path) } else { None };
-        edits.into_iter().filter_map(path).collect()
+        port.take_in_request().iter().flat_map(|edits| edits.iter()).map(RequestEdit::from).filter_map(path).collect()
     }
 
     #[test]
-    fn what_is_repeated_stands_before_what_is_said() {
+    fn edits_are_repeated_in_the_order_of_asking() {
         let mut port = EditsPort::default();
         let (a, b) = (keep(&mut port, "/a"), keep(&mut port, "/b"));
-        assert_eq!(said(&mut port, &[]), ["/own"]);
-        assert_eq!(said(&mut port, &[b, a, b]), ["/b", "/a", "/b", "/own"]);
+        assert_eq!(repeated(&mut port, &[b, a, b]), ["/b", "/a", "/b"]);
+        assert!(repeated(&mut port, &[]).is_empty());
     }
 
     #[test]
@@ -195,28 +198,28 @@ mod tests {
         let numbers: Vec<u64> = (0..LISTS_MAX).map(|number| keep(&mut port, &format!("/{number}"))).collect();
         port.open_request();
         assert!(!port.repeat(first).unwrap() && !port.repeat(u64::MAX).unwrap());
-        assert_eq!(said(&mut port, &numbers[..2]), ["/0", "/1", "/own"]);
+        assert_eq!(repeated(&mut port, &numbers[..2]), ["/0", "/1"]);
 
         // One that takes all the room.
-        let (_, bytes_without) = list("");
+        let (bytes_without, _) = list("");
         let large = "x".repeat(BYTES_MAX - bytes_without);
         let largest = keep(&mut port, &large);
         assert_eq!((port.kept.len(), port.bytes), (1, BYTES_MAX));
-        assert_eq!(said(&mut port, &[largest])[0], large);
-        let (edits, bytes) = list(&format!("{large}x"));
-        assert_eq!(port.keep(edits, bytes), None);
+        assert_eq!(repeated(&mut port, &[largest]), [&*large]);
+        assert_eq!(try_keep(&mut port, &format!("{large}x")), None);
     }
 
     #[test]
     fn a_call_repeats_so_much() {
         let mut port = EditsPort::default();
-        let (_, bytes_without) = list("");
+        let (bytes_without, _) = list("");
         let half = keep(&mut port, &"x".repeat(BYTES_MAX / 2 - bytes_without));
-        assert_eq!(said(&mut port, &[half, half]).len(), 3);
+        assert_eq!(repeated(&mut port, &[half, half]).len(), 2);
         port.open_request();
         assert!(port.repeat(half).unwrap() && port.repeat(half).unwrap());
         let error = port.repeat(half).unwrap_err();
-        assert_eq!(error.downcast_ref::<LimitHit>().unwrap().name, "edits repeated in a call");
+        let limit = error.downcast_ref().unwrap();
+        assert!(matches!(limit, Failure::Limit { limit: "edits repeated in a call", .. }));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::message::{is_framing, strip_hop_by_hop};
 use crate::outbound::{Client, SendError, Terms};
 use crate::plugin::bindings::witgate::plugin::http::{Host, HttpError, OutboundRequest, OutboundResponse};
 use crate::plugin::declaration::Limits;
-use crate::plugin::failure::LimitHit;
+use crate::plugin::failure::Failure;
 use crate::telemetry::TRACEPARENT;
 
 /// An instance's way out, and what its running call has used of it.
@@ -41,7 +41,7 @@ impl HttpPort {
             return Ok(());
         }
         let detail = format!("the guest sent more than {} requests in one call", self.sent_max);
-        Err(wasmtime::Error::new(LimitHit { name: "limits.outbound_calls", detail }))
+        Err(wasmtime::Error::new(Failure::Limit { limit: "limits.outbound_calls", detail }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::plugin::failure::LimitHit;
+use crate::plugin::failure::Failure;
 
 /// The memory of one instance, over all its linear memories (`limits.memory`).
 pub(in crate::plugin) struct MemoryCap {
@@ -22,7 +22,7 @@ impl ResourceLimiter for MemoryCap {
         let bytes = self.bytes + (desired - current);
         if bytes > self.bytes_max {
             let detail = format!("the guest asked for {bytes} bytes, {} are allowed", self.bytes_max);
-            return Err(wasmtime::Error::new(LimitHit { name: "limits.memory", detail }));
+            return Err(wasmtime::Error::new(Failure::Limit { limit: "limits.memory", detail }));
         }
         self.bytes = bytes;
         Ok(true)
@@ -32,7 +32,7 @@ impl ResourceLimiter for MemoryCap {
         let max = self.table_elements_max;
         if desired > max {
             let detail = format!("the guest asked for {desired} elements, {max} are allowed");
-            return Err(wasmtime::Error::new(LimitHit { name: "limits.tables", detail }));
+            return Err(wasmtime::Error::new(Failure::Limit { limit: "limits.tables", detail }));
         }
         Ok(true)
     }

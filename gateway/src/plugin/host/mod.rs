@@ -31,7 +31,7 @@ use self::http::HttpPort;
 use super::bindings::witgate::plugin::{body_types, types};
 use super::budget::Budget;
 use super::declaration::Declaration;
-use super::failure::LimitHit;
+use super::failure::Failure;
 use super::gate::WorkerGate;
 use super::grants::Grants;
 use super::setup::Setup;
@@ -115,7 +115,7 @@ impl State {
             return Ok(());
         }
         let detail = format!("the guest made more than {} calls to the host in one of its own", self.host_calls_max);
-        Err(wasmtime::Error::new(LimitHit { name: "limits.host_calls", detail }))
+        Err(wasmtime::Error::new(Failure::Limit { limit: "limits.host_calls", detail }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known of a request when it is over.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Version};
@@ -42,7 +43,7 @@ pub struct Entry<'e> {
     pub filters: &'e [FilterCall<'e>],
     /// Short words, separated by commas; empty where nothing went wrong.
     pub flags: &'e str,
-    pub attributes: &'e [(Box<str>, Box<str>)],
+    pub attributes: &'e [(Arc<str>, Arc<str>)],
     /// Values of the fields that [`AccessLog::request_headers`](super::AccessLog::request_headers) names, in that order.
     pub request_headers: &'e [Option<HeaderValue>],
     /// As `request_headers`.
