@@ -112,21 +112,25 @@ impl PreparedEdits {
         (self.on_requests, self.on_responses) = (Remembered::default(), Remembered::default());
     }
 
-    /// What the gateway repeats stands before all that the hook says itself, so nothing may have been said yet.
     pub(crate) fn apply_to_request(&self, said: &mut Vec<RequestEdit>) {
-        let all = || self.edits.iter().map(RequestEdit::from);
-        let repeats = || self.on_requests.repeat(|| edits::remember_request(&all().collect::<Vec<_>>()));
-        if !self.is_empty() && (!said.is_empty() || !repeats()) {
-            // Most hooks make no edits but these, so there is no sense in room for more.
-            said.reserve_exact(self.edits.len());
-            said.extend(all());
-        }
+        self.apply(said, &self.on_requests, edits::remember_request);
     }
 
     pub(crate) fn apply_to_response(&self, said: &mut Vec<ResponseEdit>) {
-        let all = || self.edits.iter().map(ResponseEdit::from);
-        let repeats = || self.on_responses.repeat(|| edits::remember_response(&all().collect::<Vec<_>>()));
+        self.apply(said, &self.on_responses, edits::remember_response);
+    }
+
+    /// What the gateway repeats stands before all that the hook says itself, so nothing may have been said yet.
+    fn apply<E: for<'e> From<&'e Edit>>(
+        &self,
+        said: &mut Vec<E>,
+        remembered: &Remembered,
+        remember: impl FnOnce(&[E]) -> Option<u64>,
+    ) {
+        let all = || self.edits.iter().map(E::from);
+        let repeats = || remembered.repeat(|| remember(&all().collect::<Vec<_>>()));
         if !self.is_empty() && (!said.is_empty() || !repeats()) {
+            // Most hooks make no edits but these, so there is no sense in room for more.
             said.reserve_exact(self.edits.len());
             said.extend(all());
         }

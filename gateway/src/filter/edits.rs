@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::exchange::{Exchange, Forwarding, Reply};
 use crate::message::path;
-use crate::plugin::{Failure, Limits, Remembered, Repeated, field, field_name, types};
+use crate::plugin::{Failure, Field, Limits, Remembered, Repeated, field, field_name, types};
 use crate::tls::Session;
 
 /// Changes the request as a guest said, after what it repeated.
@@ -44,8 +44,8 @@ fn repeat<E: Clone>(
 ) -> Result<(), Failure> {
     for edit in lists.iter().flat_map(|list| list.iter()) {
         match edit {
-            Remembered::SetHeader(name, value) => set(headers(exchange), name.clone(), value.clone())?,
-            Remembered::AppendHeader(name, value) => append(headers(exchange), name.clone(), value.clone())?,
+            Remembered::SetHeader(field) => set(headers(exchange), field.clone())?,
+            Remembered::AppendHeader(field) => append(headers(exchange), field.clone())?,
             Remembered::RemoveHeader(name) => drop(headers(exchange).remove(name)),
             Remembered::SetAttribute(name, value) => set_attribute(exchange, name.clone(), value.clone(), limits)?,
             Remembered::Other(edit) => apply(exchange, edit.clone(), limits)?,
@@ -57,10 +57,8 @@ fn repeat<E: Clone>(
 fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit, limits: &Limits) -> Result<(), Failure> {
     use types::RequestEdit as Edit;
     match edit {
-        Edit::SetHeader(header) => field(header).and_then(|(name, value)| set(&mut exchange.headers, name, value))?,
-        Edit::AppendHeader(header) => {
-            field(header).and_then(|(name, value)| append(&mut exchange.headers, name, value))?;
-        }
+        Edit::SetHeader(header) => set(&mut exchange.headers, field(header)?)?,
+        Edit::AppendHeader(header) => append(&mut exchange.headers, field(header)?)?,
         Edit::RemoveHeader(name) => drop(exchange.headers.remove(field_name(&name)?)),
         Edit::SetPath(wanted) => {
             let path = path::normalise(&wanted).map_err(|error| Failure::invalid("path", &wanted, &error))?;
@@ -88,12 +86,8 @@ fn apply_to_request(exchange: &mut Exchange, edit: types::RequestEdit, limits: &
 fn apply_to_response(exchange: &mut Exchange, edit: types::ResponseEdit, limits: &Limits) -> Result<(), Failure> {
     use types::ResponseEdit as Edit;
     match edit {
-        Edit::SetHeader(header) => {
-            field(header).and_then(|(name, value)| set(&mut exchange.response.headers, name, value))
-        }
-        Edit::AppendHeader(header) => {
-            field(header).and_then(|(name, value)| append(&mut exchange.response.headers, name, value))
-        }
+        Edit::SetHeader(header) => set(&mut exchange.response.headers, field(header)?),
+        Edit::AppendHeader(header) => append(&mut exchange.response.headers, field(header)?),
         Edit::RemoveHeader(name) => {
             exchange.response.headers.remove(field_name(&name)?);
             Ok(())
@@ -106,14 +100,14 @@ fn apply_to_response(exchange: &mut Exchange, edit: types::ResponseEdit, limits:
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Failure> {
+fn set(headers: &mut HeaderMap, (name, value): Field) -> Result<(), Failure> {
     if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
         return Err(too_many_fields());
     }
     headers.try_insert(name, value).map(drop).map_err(|_| too_many_fields())
 }
 
-fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Failure> {
+fn append(headers: &mut HeaderMap, (name, value): Field) -> Result<(), Failure> {
     if headers.len() >= FIELDS_MAX {
         return Err(too_many_fields());
     }
@@ -144,8 +138,7 @@ pub(super) fn reply(answer: types::Reply, bytes_max: usize) -> Result<Box<Reply>
     for header in answer.headers {
         // Its length is the body's; whatever the guest thinks it is.
         if !header.0.eq_ignore_ascii_case(CONTENT_LENGTH.as_str()) {
-            let (name, value) = field(header)?;
-            append(&mut headers, name, value)?;
+            append(&mut headers, field(header)?)?;
         }
     }
     Ok(Box::new(Reply { status: final_status(answer.status)?, headers, body: Bytes::from(answer.body) }))

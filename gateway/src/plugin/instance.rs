@@ -15,9 +15,7 @@ use wasmtime::{Store, component};
 
 use super::attachment::Attachment;
 use super::bindings::exports::witgate::plugin::{lifecycle, request_hook, response_hook};
-use super::bindings::witgate::plugin::types::{
-    RequestEdit, RequestHead, RequestVerdict, ResponseEdit, ResponseHead, ResponseVerdict,
-};
+use super::bindings::witgate::plugin::types::{RequestHead, RequestVerdict, ResponseHead, ResponseVerdict};
 use super::body_hooks::BodyHooks;
 use super::budget::{Budget, GuestTime};
 use super::clock::TICK;
@@ -25,7 +23,6 @@ use super::declaration::{Declaration, Limits, Recycle};
 use super::failure::Failure;
 use super::gate::{Permit, WorkerGate};
 use super::host::{Phase, State, View};
-use super::remembered::Repeated;
 use super::setup::Setup;
 
 /// A component instance that serves one call at a time.
@@ -178,16 +175,6 @@ impl Instance {
         self.store.data_mut().edits.open_response();
         let verdict = bounds.within(pin!(hook.call_on_response(&mut self.store, attachment.id, head))).await;
         self.leave(verdict, bounds, time)
-    }
-
-    /// What the last hook over a request repeated, to be done before what its verdict says.
-    pub(super) fn take_repeated_in_request(&mut self) -> Repeated<RequestEdit> {
-        self.store.data_mut().edits.take_in_request()
-    }
-
-    /// The same over a response.
-    pub(super) fn take_repeated_in_response(&mut self) -> Repeated<ResponseEdit> {
-        self.store.data_mut().edits.take_in_response()
     }
 
     /// Lets the guest forget the attachments that are not in `live` (ascending ids).

@@ -83,12 +83,12 @@ impl Lease {
 
     /// What the last hook over a request, or over its whole body, repeated: edits to be made before those of its verdict.
     pub fn take_repeated_in_request(&mut self) -> Repeated<RequestEdit> {
-        self.instance().take_repeated_in_request()
+        self.instance().store.data_mut().edits.take_in_request()
     }
 
     /// The same over a response.
     pub fn take_repeated_in_response(&mut self) -> Repeated<ResponseEdit> {
-        self.instance().take_repeated_in_response()
+        self.instance().store.data_mut().edits.take_in_response()
     }
 
     /// Gives the instance back to its pool, unless it has served enough.

@@ -102,7 +102,7 @@ pub use log_rate::LogRate;
 pub use metrics::{GuestMetric, GuestReadings, GuestValue};
 pub use outline::Outline;
 pub use pool::Pool;
-pub use remembered::{Remembered, Repeated, field, field_name};
+pub use remembered::{Field, Remembered, Repeated, field, field_name};
 pub use rights::{Capability, Rights};
 pub use schema::{Schema, SchemaError, SchemaFault, SchemaStep};
 pub use setup::{Setup, Want};

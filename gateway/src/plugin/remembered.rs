@@ -13,13 +13,16 @@ use crate::message::is_framing;
 /// An edit that was remembered, of a request ([`RequestEdit`]) or a response ([`ResponseEdit`]).
 #[derive(Debug, PartialEq)]
 pub enum Remembered<E> {
-    SetHeader(HeaderName, HeaderValue),
-    AppendHeader(HeaderName, HeaderValue),
+    SetHeader(Field),
+    AppendHeader(Field),
     RemoveHeader(HeaderName),
     SetAttribute(Arc<str>, Arc<str>),
     /// As it was said, and checked when it is made.
     Other(E),
 }
+
+/// A header field that was checked.
+pub type Field = (HeaderName, HeaderValue);
 
 /// Lists of edits that a call repeats, in this order, before it makes its own.
 pub type Repeated<E> = SmallVec<[Arc<[Remembered<E>]>; 2]>;
@@ -32,10 +35,8 @@ macro_rules! remembered {
 
             fn try_from(edit: $Edit) -> Result<Self, Failure> {
                 Ok(match edit {
-                    $Edit::SetHeader(header) => field(header).map(|(name, value)| Self::SetHeader(name, value))?,
-                    $Edit::AppendHeader(header) => {
-                        field(header).map(|(name, value)| Self::AppendHeader(name, value))?
-                    }
+                    $Edit::SetHeader(header) => Self::SetHeader(field(header)?),
+                    $Edit::AppendHeader(header) => Self::AppendHeader(field(header)?),
                     $Edit::RemoveHeader(name) => Self::RemoveHeader(field_name(&name)?),
                     $Edit::SetAttribute((name, value)) => Self::SetAttribute(name.into(), value.into()),
                     other => Self::Other(other),
@@ -47,8 +48,8 @@ macro_rules! remembered {
         impl From<&Remembered<$Edit>> for $Edit {
             fn from(edit: &Remembered<$Edit>) -> Self {
                 match edit {
-                    Remembered::SetHeader(name, value) => Self::SetHeader(said(name, value)),
-                    Remembered::AppendHeader(name, value) => Self::AppendHeader(said(name, value)),
+                    Remembered::SetHeader(field) => Self::SetHeader(said(field)),
+                    Remembered::AppendHeader(field) => Self::AppendHeader(said(field)),
                     Remembered::RemoveHeader(name) => Self::RemoveHeader(name.to_string()),
                     Remembered::SetAttribute(name, value) => Self::SetAttribute((name.to_string(), value.to_string())),
                     Remembered::Other(edit) => edit.clone(),
@@ -65,7 +66,7 @@ remembered!(ResponseEdit);
 ///
 /// # Errors
 /// [`Failure::Verdict`] for one that is malformed or not a guest's to write, [`Failure::Limit`] for one that is too large.
-pub fn field((name, value): Header) -> Result<(HeaderName, HeaderValue), Failure> {
+pub fn field((name, value): Header) -> Result<Field, Failure> {
     let name = field_name(&name)?;
     Failure::at_most("bytes of a header field", name.as_str().len() + value.len(), FIELD_BYTES_MAX)?;
     let value = HeaderValue::from_maybe_shared(Bytes::from(value))
@@ -86,7 +87,7 @@ pub fn field_name(name: &str) -> Result<HeaderName, Failure> {
     Ok(parsed)
 }
 
-fn said(name: &HeaderName, value: &HeaderValue) -> Header {
+fn said((name, value): &Field) -> Header {
     (name.to_string(), value.as_bytes().to_vec())
 }
 
